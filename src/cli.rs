@@ -1,0 +1,95 @@
+//! The commands.
+
+pub mod check;
+pub mod demo;
+pub mod healthcheck;
+pub mod serve;
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::load::Flags;
+
+/// Exit code for a configuration that cannot be used (`EX_USAGE` of sysexits.h).
+pub const EXIT_CONFIG: u8 = 64;
+
+/// Exit code for a start that failed, and for a health check that did.
+pub const EXIT_FAILED: u8 = 1;
+
+/// Forward-auth decision service: proxies ask it about every request before they forward it.
+#[derive(Debug, Parser)]
+#[command(name = "portcullis", version, about)]
+pub struct Command {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Answers proxies and shows its health, until SIGTERM.
+    Serve(Configured),
+    /// Checks the settings, the policy and the keys, and reports every mistake at once.
+    Check(Configured),
+    /// Starts a gate with a sample shop to try; with proxies in front if their programs are named.
+    Demo(demo::Options),
+    /// Asks a running gate whether it is ready: for containers without a shell.
+    Healthcheck(healthcheck::Options),
+}
+
+/// A configuration, with what the command line says over it.
+#[derive(Debug, Args)]
+pub struct Configured {
+    /// The settings file.
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// The address of the decision listener, over the file and the environment.
+    #[arg(long, value_name = "ADDRESS")]
+    pub decisions: Option<String>,
+    /// The address of the admin listener, over the file and the environment.
+    #[arg(long, value_name = "ADDRESS")]
+    pub admin: Option<String>,
+    /// The policy file, over the file and the environment.
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<String>,
+}
+
+impl Configured {
+    fn flags(&self) -> Flags {
+        let flag = |path: &str, value: &Option<String>| Some((path.to_owned(), value.clone()?));
+        [
+            flag("listeners.decisions.address", &self.decisions),
+            flag("listeners.admin.address", &self.admin),
+            flag("policy", &self.policy),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+}
+
+impl Command {
+    /// Runs the command.
+    #[must_use]
+    pub fn run(self) -> ExitCode {
+        match self.what {
+            What::Serve(configured) => serve::run(&configured),
+            What::Check(configured) => check::run(&configured),
+            What::Demo(options) => demo::run(&options),
+            What::Healthcheck(options) => healthcheck::run(&options),
+        }
+    }
+}
+
+/// Prints to standard output. Whoever closed it does not want the rest.
+fn say(text: &str) {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{text}").and_then(|()| out.flush()).ok();
+}
+
+/// Prints to standard error.
+fn complain(text: &str) {
+    writeln!(std::io::stderr().lock(), "{text}").ok();
+}

@@ -1,0 +1,281 @@
+//! The settings file as an operator writes it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+use serde::Deserialize;
+
+use super::period::Period;
+use crate::policy::ClaimPath;
+use crate::token::Algorithm;
+
+/// The settings file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SettingsFile {
+    /// Where the gate listens.
+    #[serde(default)]
+    pub listeners: ListenersFile,
+    /// The policy file; a relative path starts at the settings file.
+    pub policy: PathBuf,
+    /// Whose tokens are trusted.
+    pub issuers: Vec<IssuerFile>,
+    /// Where credentials sit in a request.
+    #[serde(default)]
+    pub credentials: CredentialsFile,
+    /// What is kept, and where.
+    #[serde(default)]
+    pub stores: StoresFile,
+    /// The audit line.
+    #[serde(default)]
+    pub audit: AuditFile,
+    /// How the gate ends.
+    #[serde(default)]
+    pub shutdown: ShutdownFile,
+    /// The operational log, on standard error.
+    #[serde(default)]
+    pub log: LogFile,
+}
+
+/// The listeners.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ListenersFile {
+    /// For proxies only: the decisions, and nothing else.
+    pub decisions: DecisionsFile,
+    /// For operators: health, readiness, metrics.
+    pub admin: AdminFile,
+}
+
+/// The listener for proxies.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DecisionsFile {
+    /// Its address. Default `127.0.0.1:7400`.
+    pub address: SocketAddr,
+    /// The networks of the proxies: only they may ask. Default loopback.
+    pub trusted_proxies: Vec<IpNet>,
+    /// How long an idle connection is kept; proxies keep theirs 90 s. Default `120s`.
+    pub keep_alive: Period,
+    /// How long a decision may take before it is 503. Default `500ms`, less than `1s`.
+    pub deadline: Period,
+    /// How many threads serve it. Default: one for each core.
+    pub workers: Option<usize>,
+}
+
+/// The listener for operators.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AdminFile {
+    /// Its address. Default `127.0.0.1:7401`.
+    pub address: SocketAddr,
+    /// Whether `/fail` is there, which makes `/health` answer 500 until restart. Default `false`.
+    pub danger_fault_endpoint: bool,
+}
+
+/// One trusted issuer.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IssuerFile {
+    /// Its name in logs and metrics: `a-z 0-9 - _ .`.
+    pub name: String,
+    /// Its identifier: the exact text of its tokens' `iss`, trailing slash included.
+    pub issuer: String,
+    /// Whom its tokens must be meant for: one of these must be in `aud`.
+    #[serde(default)]
+    pub audiences: Vec<String>,
+    /// Takes tokens meant for anybody. Default `false`.
+    #[serde(default)]
+    pub danger_any_audience: bool,
+    /// Its keys: exactly one source.
+    pub keys: KeysFile,
+    /// The algorithms that it may use. Default: each key's own `alg`, or the usual one of its kind.
+    #[serde(default)]
+    pub algorithms: Vec<Algorithm>,
+    /// What a token's `typ` may be; `none` stands for its absence. Default `[JWT, at+jwt]`.
+    #[serde(default = "default_types")]
+    pub types: Vec<String>,
+    /// How far its clock may be off. Default `5s`, at most `60s`.
+    #[serde(default = "default_leeway")]
+    pub leeway: Period,
+    /// Where its tokens say what.
+    #[serde(default)]
+    pub claims: ClaimsFile,
+}
+
+/// Where an issuer's keys are; exactly one of these.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeysFile {
+    /// A file with a JWK set.
+    #[serde(default)]
+    pub jwks_file: Option<PathBuf>,
+    /// A file with one public key in PEM.
+    #[serde(default)]
+    pub pem_file: Option<PathBuf>,
+    /// A file with a shared secret; a line feed at its end is not part of it.
+    #[serde(default)]
+    pub hmac_secret_file: Option<PathBuf>,
+    /// The environment variable that holds a shared secret.
+    #[serde(default)]
+    pub hmac_secret_env: Option<String>,
+}
+
+/// Where an issuer's tokens say what.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClaimsFile {
+    /// The roles. Default `roles`; Keycloak: `realm_access.roles`.
+    pub roles: ClaimPath,
+    /// The scopes. Default `scope`.
+    pub scopes: ClaimPath,
+    /// The tier. Default `tier`.
+    pub tier: ClaimPath,
+}
+
+/// Where credentials sit in a request.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CredentialsFile {
+    /// The cookie that holds a token. Default `jwt`.
+    pub cookie_name: String,
+}
+
+/// What is kept, and where.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StoresFile {
+    /// Verified tokens, in memory.
+    pub verified_tokens: VerifiedTokensFile,
+}
+
+/// The cache of verified tokens.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct VerifiedTokensFile {
+    /// About how much memory it may take, in MiB. Default `64`; `0` turns it off.
+    pub max_mebibytes: u64,
+}
+
+/// The audit line.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AuditFile {
+    /// Where it goes: `stdout` (default), `stderr`, `file` or `off`.
+    pub to: AuditTo,
+    /// The file, for `to: file`; lines are appended.
+    pub file: Option<PathBuf>,
+}
+
+/// Where the audit line goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AuditTo {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+    /// The file in `file`.
+    File,
+    /// Nowhere.
+    Off,
+}
+
+/// How the gate ends.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ShutdownFile {
+    /// How long it still answers while `/ready` says no, so that nobody sends it new work. Default
+    /// `2s`.
+    pub not_ready_for: Period,
+    /// How long running requests may take to end after that. Default `10s`.
+    pub drain: Period,
+}
+
+/// The operational log.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogFile {
+    /// From which level on: `error`, `warn`, `info` (default), `debug`, `trace`.
+    pub level: LogLevel,
+}
+
+/// A level of the operational log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the names are the field's")]
+pub enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+fn default_types() -> Vec<String> {
+    vec!["JWT".to_owned(), "at+jwt".to_owned()]
+}
+
+fn default_leeway() -> Period {
+    Period::millis(5_000)
+}
+
+const fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), port)
+}
+
+impl Default for DecisionsFile {
+    fn default() -> Self {
+        let net = |address: std::net::IpAddr, bits| IpNet::new_assert(address, bits);
+        Self {
+            address: loopback(7400),
+            trusted_proxies: vec![net([127, 0, 0, 0].into(), 8), net(std::net::Ipv6Addr::LOCALHOST.into(), 128)],
+            keep_alive: Period::millis(120_000),
+            deadline: Period::millis(500),
+            workers: None,
+        }
+    }
+}
+
+impl Default for AdminFile {
+    fn default() -> Self {
+        Self { address: loopback(7401), danger_fault_endpoint: false }
+    }
+}
+
+impl Default for ClaimsFile {
+    fn default() -> Self {
+        Self { roles: ClaimPath::new("roles"), scopes: ClaimPath::new("scope"), tier: ClaimPath::new("tier") }
+    }
+}
+
+impl Default for CredentialsFile {
+    fn default() -> Self {
+        Self { cookie_name: "jwt".to_owned() }
+    }
+}
+
+impl Default for VerifiedTokensFile {
+    fn default() -> Self {
+        Self { max_mebibytes: 64 }
+    }
+}
+
+impl Default for AuditFile {
+    fn default() -> Self {
+        Self { to: AuditTo::Stdout, file: None }
+    }
+}
+
+impl Default for ShutdownFile {
+    fn default() -> Self {
+        Self { not_ready_for: Period::millis(2_000), drain: Period::millis(10_000) }
+    }
+}
+
+impl Default for LogFile {
+    fn default() -> Self {
+        Self { level: LogLevel::Info }
+    }
+}

@@ -1,0 +1,49 @@
+//! A token in a cookie (RFC 6265 section 4.2).
+
+use super::Lines;
+use crate::policy::Reason;
+
+/// The value of the cookie `name`; none if it is absent or empty. Names count by letter case.
+pub(super) fn token<'a>(lines: &Lines<'a>, name: &str) -> Result<Option<&'a str>, Reason> {
+    let mut found = None;
+    let pairs = lines.iter().flat_map(|line| line.split(|b| *b == b';'));
+    for pair in pairs {
+        let pair = pair.trim_ascii();
+        let Some(value) = pair.strip_prefix(name.as_bytes()).and_then(|rest| rest.strip_prefix(b"=")) else {
+            continue;
+        };
+        if found.replace(value).is_some() {
+            return Err(Reason::DoubledCredential);
+        }
+    }
+    match found.map(str::from_utf8) {
+        None | Some(Ok("")) => Ok(None),
+        Some(Ok(token)) if token.bytes().all(|b| b.is_ascii_graphic() && b != b',') => Ok(Some(token)),
+        Some(Ok(_) | Err(_)) => Err(Reason::MalformedCredential),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(lines: &[&'static str]) -> Result<Option<&'static str>, Reason> {
+        let mut all = Lines::default();
+        lines.iter().for_each(|line| all.push(line.as_bytes()));
+        token(&all, "jwt")
+    }
+
+    #[test]
+    fn cookies() {
+        assert_eq!(read(&["a=b; jwt=abc; c=d"]), Ok(Some("abc")));
+        assert_eq!(read(&["a=b", "jwt=abc"]), Ok(Some("abc")));
+        for absent in [&[][..], &["a=b"], &["JWT=abc"], &["xjwt=abc; jwtx=abc"], &["jwt="], &["jwt"], &["a=1,jwt=abc"]]
+        {
+            assert_eq!(read(absent), Ok(None), "{absent:?}");
+        }
+        assert_eq!(read(&["jwt=a; jwt=a"]), Err(Reason::DoubledCredential));
+        assert_eq!(read(&["jwt=a", "jwt=b"]), Err(Reason::DoubledCredential));
+        assert_eq!(read(&["jwt=a b"]), Err(Reason::MalformedCredential));
+        assert_eq!(read(&["jwt=a,b=c"]), Err(Reason::MalformedCredential));
+    }
+}

@@ -1,0 +1,107 @@
+//! The audit line: one JSON object per request, written by hand because it is on the path of each.
+//! It holds no credential and no query.
+
+use std::io::Write as _;
+use std::time::{Duration, UNIX_EPOCH};
+
+use crate::clock::UnixTime;
+use crate::policy::{Decision, RequestFacts};
+
+/// What is recorded of one request.
+#[derive(Debug)]
+pub struct Record<'a> {
+    /// When it came.
+    pub at: UnixTime,
+    /// The decision.
+    pub decision: &'a Decision,
+    /// The status that was answered.
+    pub status: u16,
+    /// What was asked, as far as it could be read.
+    pub facts: Option<&'a RequestFacts<'a>>,
+    /// The dialect and endpoint, as far as one was meant.
+    pub dialect: Option<&'static str>,
+    /// How long the decision took.
+    pub took: Duration,
+    /// The request's id.
+    pub request_id: &'a str,
+}
+
+impl Record<'_> {
+    /// Appends the line, line feed included.
+    pub fn write(&self, line: &mut Vec<u8>) {
+        let when = UNIX_EPOCH + Duration::from_micros(u64::try_from(self.at.micros()).unwrap_or(0));
+        let (word, reason, rule, principal) = match self.decision {
+            Ok(grant) => ("allow", "allowed", Some(grant.rule()), grant.principal()),
+            Err(refusal) => ("deny", refusal.reason.code(), refusal.rule.as_ref(), refusal.principal.as_deref()),
+        };
+        // Writing to a Vec cannot fail.
+        write!(
+            line,
+            "{{\"time\":\"{}\",\"decision\":\"{word}\",\"reason\":\"{reason}\",\"status\":{}",
+            humantime::format_rfc3339_micros(when),
+            self.status
+        )
+        .ok();
+        member(line, "rule", rule.map(|rule| &*rule.id));
+        member(line, "subject", principal.map(|p| p.subject()));
+        member(line, "issuer", principal.map(|p| p.issuer()));
+        member(line, "method", self.facts.map(|f| f.method.as_str()));
+        member(line, "host", self.facts.map(|f| f.host.as_str()));
+        member(line, "path", self.facts.map(|f| f.path.as_str()));
+        match self.facts {
+            Some(facts) => write!(line, ",\"client\":\"{}\"", facts.client).ok(),
+            None => line.write_all(b",\"client\":null").ok(),
+        };
+        member(line, "dialect", self.dialect);
+        write!(line, ",\"us\":{}", self.took.as_micros()).ok();
+        member(line, "request_id", Some(self.request_id));
+        line.extend_from_slice(b"}\n");
+    }
+}
+
+fn member(line: &mut Vec<u8>, name: &str, value: Option<&str>) {
+    line.extend_from_slice(b",\"");
+    line.extend_from_slice(name.as_bytes());
+    line.extend_from_slice(b"\":");
+    match value {
+        None => line.extend_from_slice(b"null"),
+        Some(text) => string(line, text),
+    }
+}
+
+/// A JSON string (RFC 8259 section 7). Control characters beyond ASCII are escaped too, so that no
+/// terminal obeys a logged path.
+fn string(line: &mut Vec<u8>, text: &str) {
+    line.push(b'"');
+    if text.bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b'\\') {
+        line.extend_from_slice(text.as_bytes());
+    } else {
+        for c in text.chars() {
+            match c {
+                '"' | '\\' => line.extend_from_slice(&[b'\\', if c == '"' { b'"' } else { b'\\' }]),
+                c if c.is_control() => {
+                    write!(line, "\\u{:04x}", u32::from(c)).ok();
+                }
+                c => line.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+            }
+        }
+    }
+    line.push(b'"');
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn any_text_is_one_json_string_on_one_line(text in ".*") {
+            let mut line = Vec::new();
+            string(&mut line, &text);
+            prop_assert!(!line.contains(&b'\n'));
+            prop_assert_eq!(serde_json::from_slice::<String>(&line).expect("json"), text);
+        }
+    }
+}

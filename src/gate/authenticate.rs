@@ -1,0 +1,128 @@
+//! Who is asking: credentials to a principal.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::Keys;
+use super::cache::{Proven, TokenCache};
+use crate::clock::UnixTime;
+use crate::credential::{CredentialKind, Presented};
+use crate::policy::{Principal, Reason};
+use crate::token::{Issuer, UnverifiedToken};
+
+/// Tells who is asking.
+#[derive(Debug)]
+pub struct Authenticator {
+    issuers: Vec<Arc<Issuer>>,
+    by_identifier: HashMap<Box<str>, usize, ahash::RandomState>,
+    keys: Arc<dyn Keys>,
+    cache: TokenCache,
+    cookie_name: Box<str>,
+}
+
+impl Authenticator {
+    /// Trusts `issuers`, whose keys `keys` knows by their place in the list.
+    #[must_use]
+    pub fn new(issuers: Vec<Issuer>, keys: Arc<dyn Keys>, cache: TokenCache, cookie_name: &str) -> Self {
+        let by_identifier = issuers.iter().enumerate().map(|(i, issuer)| (issuer.issuer.clone(), i)).collect();
+        let issuers = issuers.into_iter().map(Arc::new).collect();
+        Self { issuers, by_identifier, keys, cache, cookie_name: cookie_name.into() }
+    }
+
+    /// The issuers.
+    pub fn issuers(&self) -> impl Iterator<Item = &Issuer> {
+        self.issuers.iter().map(|issuer| &**issuer)
+    }
+
+    /// The keys.
+    #[must_use]
+    pub fn keys(&self) -> &dyn Keys {
+        &*self.keys
+    }
+
+    /// How many verified tokens are remembered.
+    #[must_use]
+    pub fn cached_tokens(&self) -> u64 {
+        self.cache.len()
+    }
+
+    /// The principal whom the presented credentials of the taken `kinds` prove. All of them are
+    /// verified; the first kind's is the principal.
+    ///
+    /// # Errors
+    /// [`Reason::NoCredential`] if there is none of these kinds, the reason of the first that does
+    /// not verify, [`Reason::ConflictingCredentials`] if two name different subjects.
+    pub async fn principal(
+        &self,
+        kinds: &[CredentialKind],
+        presented: &Presented<'_>,
+        now: UnixTime,
+    ) -> Result<Arc<Principal>, Reason> {
+        let mut principal: Option<Arc<Principal>> = None;
+        for kind in kinds {
+            let Some(token) = presented.token(*kind, &self.cookie_name)? else {
+                continue;
+            };
+            let proven = self.verify(token, now).await?;
+            match &principal {
+                None => principal = Some(proven),
+                Some(first) if first.is_same_subject(&proven) => {}
+                Some(_) => return Err(Reason::ConflictingCredentials),
+            }
+        }
+        principal.ok_or(Reason::NoCredential)
+    }
+
+    async fn verify(&self, token: &str, now: UnixTime) -> Result<Arc<Principal>, Reason> {
+        let name = self.cache.name(token);
+        if let Some(proven) = self.cache.get(name) {
+            if self.still_holds(&proven) {
+                proven.lifetime.check(now)?;
+                return Ok(Arc::clone(&proven.principal));
+            }
+            self.cache.forget(name);
+        }
+        let proven = match self.prove(token, now, None) {
+            Err(Reason::UnknownKey) => self.prove_with_newer_keys(token, now).await?,
+            other => other?,
+        };
+        let principal = Arc::clone(&proven.principal);
+        self.cache.put(name, Arc::new(proven));
+        Ok(principal)
+    }
+
+    /// Whether the issuer is configured as it was and still has the key.
+    fn still_holds(&self, proven: &Proven) -> bool {
+        self.issuers.get(proven.issuer_index).is_some_and(|issuer| Arc::ptr_eq(issuer, &proven.issuer))
+            && self.keys.current(proven.issuer_index).is_some_and(|keys| keys.holds(proven.key))
+    }
+
+    fn prove(&self, token: &str, now: UnixTime, newer: Option<&crate::token::KeySet>) -> Result<Proven, Reason> {
+        let unverified = UnverifiedToken::parse(token)?;
+        let (index, issuer) = self.issuer_of(&unverified)?;
+        let verified = match newer {
+            Some(keys) => issuer.verify(unverified, keys, now)?,
+            None => {
+                let keys = self.keys.current(index).ok_or(Reason::KeysUnavailable)?;
+                issuer.verify(unverified, &keys, now)?
+            }
+        };
+        let (key, lifetime) = (verified.key(), verified.lifetime());
+        Ok(Proven::new(issuer, index, key, lifetime, issuer.principal(verified), now))
+    }
+
+    async fn prove_with_newer_keys(&self, token: &str, now: UnixTime) -> Result<Proven, Reason> {
+        let (index, _) = self.issuer_of(&UnverifiedToken::parse(token)?)?;
+        let keys = self.keys.newer(index).await.ok_or(Reason::UnknownKey)?;
+        self.prove(token, now, Some(&keys))
+    }
+
+    fn issuer_of(&self, token: &UnverifiedToken<'_>) -> Result<(usize, &Arc<Issuer>), Reason> {
+        let index = token.issuer().and_then(|iss| self.by_identifier.get(iss)).ok_or(Reason::UnknownIssuer)?;
+        let issuer = self.issuers.get(*index).ok_or(Reason::UnknownIssuer)?;
+        Ok((*index, issuer))
+    }
+}
+
+#[cfg(test)]
+mod tests;

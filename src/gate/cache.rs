@@ -1,0 +1,129 @@
+//! The cache of verified tokens: a signature is checked once, everything else at each request.
+
+use std::hash::Hasher as _;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use moka::Expiry;
+use siphasher::sip128::{Hasher128 as _, SipHasher13};
+
+use crate::clock::UnixTime;
+use crate::policy::Principal;
+use crate::token::Issuer;
+use crate::token::claims::Lifetime;
+use crate::token::keyset::KeyId;
+
+/// What the cache keeps per entry beside the principal: the entry's nodes in moka's map, queues and
+/// timer wheel, measured with 100 000 entries.
+const ENTRY_OVERHEAD_BYTES: usize = 400;
+
+/// What was proven about a token.
+#[derive(Debug)]
+pub struct Proven {
+    /// The issuer as it was configured then.
+    pub issuer: Arc<Issuer>,
+    /// Its number.
+    pub issuer_index: usize,
+    /// The key that signed.
+    pub key: KeyId,
+    /// When the token holds.
+    pub lifetime: Lifetime,
+    /// Who it speaks of.
+    pub principal: Arc<Principal>,
+    /// How long from the proof to the end of its lifetime.
+    pub ends_in: Duration,
+}
+
+/// A bounded cache of proofs by token. It holds no token: the key is a keyed 128-bit hash (SipHash,
+/// a pseudo-random function under a key that never leaves the process, so that nobody can prepare
+/// a collision) of the whole token, signature included.
+#[derive(Debug)]
+pub struct TokenCache {
+    entries: moka::sync::Cache<u128, Arc<Proven>, ahash::RandomState>,
+    hasher: SipHasher13,
+}
+
+impl TokenCache {
+    /// An empty cache of at most about `max_bytes`, with a hash key that nobody else has.
+    #[must_use]
+    pub fn new(max_bytes: u64, hash_key: [u8; 16]) -> Self {
+        let entries = moka::sync::Cache::builder()
+            .max_capacity(max_bytes)
+            .weigher(|_: &u128, proven: &Arc<Proven>| {
+                u32::try_from(proven.principal.footprint().saturating_add(ENTRY_OVERHEAD_BYTES)).unwrap_or(u32::MAX)
+            })
+            .expire_after(UntilItsEnd)
+            .build_with_hasher(ahash::RandomState::new());
+        Self { entries, hasher: SipHasher13::new_with_key(&hash_key) }
+    }
+
+    /// The name of a token in this cache.
+    #[must_use]
+    pub fn name(&self, token: &str) -> u128 {
+        let mut hasher = self.hasher;
+        hasher.write(token.as_bytes());
+        hasher.finish128().as_u128()
+    }
+
+    /// What was proven about the token named `name`. The caller must still ask whether the proof
+    /// holds: its lifetime, its key, its issuer.
+    #[must_use]
+    pub fn get(&self, name: u128) -> Option<Arc<Proven>> {
+        self.entries.get(&name)
+    }
+
+    /// Remembers a proof.
+    pub fn put(&self, name: u128, proven: Arc<Proven>) {
+        self.entries.insert(name, proven);
+    }
+
+    /// Forgets a proof that no longer holds.
+    pub fn forget(&self, name: u128) {
+        self.entries.invalidate(&name);
+    }
+
+    /// About how many proofs it holds.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.entries.entry_count()
+    }
+
+    /// Whether it holds none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Proven {
+    /// A proof made at `now`.
+    #[must_use]
+    pub fn new(
+        issuer: &Arc<Issuer>,
+        issuer_index: usize,
+        key: KeyId,
+        lifetime: Lifetime,
+        principal: Principal,
+        now: UnixTime,
+    ) -> Self {
+        Self {
+            issuer: Arc::clone(issuer),
+            issuer_index,
+            key,
+            lifetime,
+            principal: Arc::new(principal),
+            ends_in: lifetime.until().since(now),
+        }
+    }
+}
+
+/// Frees the memory of what has ended; whether it has, the reader checks against `now`.
+struct UntilItsEnd;
+
+impl Expiry<u128, Arc<Proven>> for UntilItsEnd {
+    fn expire_after_create(&self, _: &u128, proven: &Arc<Proven>, _: Instant) -> Option<Duration> {
+        // moka adds this to a clock; a year keeps it far from any overflow.
+        const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+        Some(proven.ends_in.min(LONGEST))
+    }
+}

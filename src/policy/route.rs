@@ -1,0 +1,166 @@
+//! From a request to its rule: one host table, one segment trie per host.
+//!
+//! The order of precedence is the order of descent, and each choice is final:
+//! 1. the most specific host: exact, then the longest `*.suffix`, then `*`;
+//! 2. the most specific path: segment by segment from the left, literal before `{name}` before `/**`;
+//! 3. the method: rules that name it before rules that name none, then file order.
+//!
+//! A path that is chosen and has no rule for the method is refused: a stricter rule for `GET
+//! /admin` never lets `POST /admin` fall through to a laxer `/**`.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::pattern::{Pattern, Segment};
+use super::{CanonicalPath, Host, Method, Rule};
+
+/// Methods that a rule without `methods` does not match: a preflight must not reach an upstream
+/// unless a rule says so by name, and TRACE and CONNECT are nobody's ordinary request.
+const BY_NAME_ONLY: [&str; 2] = ["OPTIONS", "TRACE"];
+
+/// A host pattern of the policy.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum HostPattern {
+    /// This host.
+    Exact(Box<str>),
+    /// Every host below this one: `*.example.com`, at any depth, not `example.com` itself.
+    Below(Box<str>),
+    /// Every host that no other pattern names.
+    Any,
+}
+
+/// The methods that a rule matches; empty means all but [`BY_NAME_ONLY`]. `GET` brings `HEAD`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Methods(pub Vec<Box<str>>);
+
+impl Methods {
+    fn contain(&self, method: Method<'_>) -> bool {
+        let method = method.as_str();
+        if self.0.is_empty() {
+            return !BY_NAME_ONLY.contains(&method);
+        }
+        self.0.iter().any(|m| **m == *method || (method == "HEAD" && **m == *"GET"))
+    }
+
+    /// Whether these, standing first, leave nothing for `later` to match.
+    fn hide(&self, later: &Self) -> bool {
+        let get = self.0.iter().any(|m| **m == *"GET");
+        let named = |m: &Box<str>| self.0.contains(m) || (get && **m == *"HEAD");
+        // Named methods are looked at before unnamed ones, so neither kind hides the other.
+        self.0.is_empty() == later.0.is_empty() && later.0.iter().all(named)
+    }
+}
+
+/// The compiled rules.
+#[derive(Debug, Default)]
+pub struct RouteTable {
+    exact: HashMap<Box<str>, usize, ahash::RandomState>,
+    below: HashMap<Box<str>, usize, ahash::RandomState>,
+    any: Option<usize>,
+    tries: Vec<Node>,
+    fold_case: bool,
+}
+
+#[derive(Debug, Default)]
+struct Node {
+    literals: HashMap<Box<str>, Node, ahash::RandomState>,
+    any: Option<Box<Node>>,
+    here: Vec<Entry>,
+    rest: Vec<Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    methods: Methods,
+    rule: Arc<Rule>,
+}
+
+impl RouteTable {
+    /// An empty table; with `fold_case`, paths match whatever their letter case.
+    #[must_use]
+    pub fn new(fold_case: bool) -> Self {
+        Self { fold_case, ..Self::default() }
+    }
+
+    /// Adds `rule` for one host pattern and one path pattern. Gives back the earlier rule that
+    /// hides it completely, if there is one; then nothing was added.
+    pub fn add(
+        &mut self,
+        host: &HostPattern,
+        pattern: &Pattern,
+        methods: &Methods,
+        rule: &Arc<Rule>,
+    ) -> Option<Arc<Rule>> {
+        let fold = self.fold_case;
+        let mut node = self.trie(host)?;
+        for segment in &pattern.segments {
+            node = match segment {
+                Segment::Literal(text) if fold => node.literals.entry(text.to_lowercase().into()).or_default(),
+                Segment::Literal(text) => node.literals.entry(text.as_str().into()).or_default(),
+                Segment::Any => node.any.get_or_insert_default(),
+            };
+        }
+        let entries = if pattern.rest { &mut node.rest } else { &mut node.here };
+        let hidden_by = entries.iter().find(|earlier| earlier.methods.hide(methods));
+        if let Some(earlier) = hidden_by {
+            return Some(Arc::clone(&earlier.rule));
+        }
+        let entry = Entry { methods: methods.clone(), rule: Arc::clone(rule) };
+        let named = entries.iter().filter(|entry| !entry.methods.0.is_empty()).count();
+        let position = if methods.0.is_empty() { entries.len() } else { named };
+        entries.insert(position, entry);
+        None
+    }
+
+    fn trie(&mut self, host: &HostPattern) -> Option<&mut Node> {
+        let next = self.tries.len();
+        let index = *match host {
+            HostPattern::Exact(name) => self.exact.entry(name.clone()).or_insert(next),
+            HostPattern::Below(suffix) => self.below.entry(suffix.clone()).or_insert(next),
+            HostPattern::Any => self.any.get_or_insert(next),
+        };
+        if index == next {
+            self.tries.push(Node::default());
+        }
+        self.tries.get_mut(index)
+    }
+
+    /// The rule for a request; none means refused.
+    #[must_use]
+    pub fn find(&self, host: &Host<'_>, path: &CanonicalPath<'_>, method: Method<'_>) -> Option<&Arc<Rule>> {
+        let trie = self.tries.get(self.host(host.as_str())?)?;
+        let entries =
+            if self.fold_case { trie.descend(path.folded().segments()) } else { trie.descend(path.segments()) }?;
+        entries.iter().find(|entry| entry.methods.contain(method)).map(|entry| &entry.rule)
+    }
+
+    fn host(&self, host: &str) -> Option<usize> {
+        if let Some(index) = self.exact.get(host) {
+            return Some(*index);
+        }
+        let mut rest = host;
+        while let Some((_label, suffix)) = rest.split_once('.') {
+            if let Some(index) = self.below.get(suffix) {
+                return Some(*index);
+            }
+            rest = suffix;
+        }
+        self.any
+    }
+}
+
+impl Node {
+    /// The entries of the most specific pattern that matches `segments`. Each trie node is visited
+    /// at most once per depth, and never deeper than the policy's longest pattern.
+    fn descend<'s>(&self, mut segments: impl Iterator<Item = &'s str> + Clone) -> Option<&[Entry]> {
+        let all_below = (!self.rest.is_empty()).then_some(&self.rest[..]);
+        let Some(segment) = segments.next() else {
+            return if self.here.is_empty() { all_below } else { Some(&self.here) };
+        };
+        let literal = self.literals.get(segment).and_then(|node| node.descend(segments.clone()));
+        literal.or_else(|| self.any.as_ref()?.descend(segments)).or(all_below)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,155 @@
+use super::super::Access;
+use super::*;
+
+fn rule(id: &str) -> Arc<Rule> {
+    Arc::new(Rule { id: id.into(), access: Access::Anonymous, credentials: Vec::new() })
+}
+
+/// A table of `id`, host, path, methods.
+fn table(rows: &[(&str, &str, &str, &[&str])]) -> RouteTable {
+    let mut table = RouteTable::new(false);
+    for (id, host, path, methods) in rows {
+        let methods = Methods(methods.iter().map(|m| Box::from(*m)).collect());
+        let host = host_pattern(host);
+        assert!(
+            table.add(&host, &Pattern::parse(path).expect("pattern"), &methods, &rule(id)).is_none(),
+            "{id} is hidden"
+        );
+    }
+    table
+}
+
+fn host_pattern(text: &str) -> HostPattern {
+    match text.strip_prefix("*.") {
+        _ if text == "*" => HostPattern::Any,
+        Some(suffix) => HostPattern::Below(suffix.into()),
+        None => HostPattern::Exact(text.into()),
+    }
+}
+
+fn find(table: &RouteTable, method: &str, host: &str, path: &str) -> Option<String> {
+    let host = Host::parse(host.as_bytes()).expect("host");
+    let path = CanonicalPath::parse(path.as_bytes()).expect("path");
+    let method = Method::parse(method.as_bytes()).expect("method");
+    table.find(&host, &path, method).map(|rule| rule.id.to_string())
+}
+
+#[test]
+fn the_most_specific_path_wins_whatever_the_order_of_the_file() {
+    let table = table(&[
+        ("all", "h", "/**", &[]),
+        ("any", "h", "/products/{id}", &[]),
+        ("below", "h", "/products/**", &[]),
+        ("admin", "h", "/products/admin", &[]),
+        ("buy", "h", "/products/{id}/buy", &["POST"]),
+        ("root", "h", "/", &[]),
+    ]);
+    for (method, path, wanted) in [
+        ("GET", "/", Some("root")),
+        ("GET", "/x", Some("all")),
+        ("GET", "/products", Some("below")),
+        ("GET", "/products/", Some("below")),
+        ("GET", "/products/7", Some("any")),
+        ("GET", "/products/admin", Some("admin")),
+        ("GET", "/products/admin/", Some("admin")),
+        ("GET", "/products/%61dmin", Some("admin")),
+        ("GET", "/products/administrator", Some("any")),
+        ("GET", "/products/admin/x", Some("below")),
+        ("POST", "/products/7/buy", Some("buy")),
+        ("POST", "/products/admin/buy", Some("buy")),
+        ("GET", "/products/7/buy", None),
+    ] {
+        assert_eq!(find(&table, method, "h", path).as_deref(), wanted, "{method} {path}");
+    }
+}
+
+#[test]
+fn a_stricter_path_is_not_escaped_by_another_method() {
+    let table = table(&[("lax", "h", "/**", &[]), ("strict", "h", "/admin", &["GET"])]);
+    assert_eq!(find(&table, "GET", "h", "/admin").as_deref(), Some("strict"));
+    assert_eq!(find(&table, "HEAD", "h", "/admin").as_deref(), Some("strict"), "GET brings HEAD");
+    assert_eq!(find(&table, "POST", "h", "/admin"), None);
+}
+
+#[test]
+fn methods_named_go_before_methods_unnamed_and_options_must_be_named() {
+    let table = table(&[("any", "h", "/a", &[]), ("post", "h", "/a", &["POST"]), ("cors", "h", "/b", &["OPTIONS"])]);
+    assert_eq!(find(&table, "POST", "h", "/a").as_deref(), Some("post"));
+    assert_eq!(find(&table, "FOO", "h", "/a").as_deref(), Some("any"));
+    assert_eq!(find(&table, "OPTIONS", "h", "/a"), None);
+    assert_eq!(find(&table, "TRACE", "h", "/a"), None);
+    assert_eq!(find(&table, "OPTIONS", "h", "/b").as_deref(), Some("cors"));
+}
+
+#[test]
+fn t_b1_letter_case_of_the_host_changes_no_rule() {
+    let table = table(&[
+        ("any", "*", "/**", &[]),
+        ("wide", "*.example.com", "/**", &[]),
+        ("narrow", "*.b.example.com", "/**", &[]),
+        ("exact", "admin.example.com", "/**", &[]),
+    ]);
+    for (host, wanted) in [
+        ("ADMIN.example.com", "exact"),
+        ("a.B.example.com", "narrow"),
+        ("x.y.B.Example.com", "narrow"),
+        ("b.example.com", "wide"),
+        ("example.com", "any"),
+        ("xexample.com", "any"),
+        ("127.0.0.1", "any"),
+    ] {
+        assert_eq!(find(&table, "GET", host, "/").as_deref(), Some(wanted), "{host}");
+    }
+}
+
+#[test]
+fn a_host_that_is_named_does_not_fall_through_to_a_laxer_one() {
+    let table = table(&[("lax", "*", "/**", &[]), ("strict", "h", "/a", &[])]);
+    assert_eq!(find(&table, "GET", "h", "/b"), None);
+}
+
+#[test]
+fn t_b2_the_host_table_answers_alike_whatever_its_size() {
+    for size in [1_usize, 99, 101, 10_000] {
+        let mut table = RouteTable::new(false);
+        let pattern = Pattern::parse("/**").expect("pattern");
+        for i in 0..size {
+            let host = HostPattern::Exact(format!("h{i}.example.com").into());
+            table.add(&host, &pattern, &Methods::default(), &rule(&format!("r{i}")));
+        }
+        table.add(&HostPattern::Below("example.com".into()), &pattern, &Methods::default(), &rule("wide"));
+        let last = size - 1;
+        assert_eq!(find(&table, "GET", &format!("H{last}.Example.COM."), "/x"), Some(format!("r{last}")));
+        assert_eq!(find(&table, "GET", &format!("h{size}.example.com:80"), "/x").as_deref(), Some("wide"));
+        assert_eq!(find(&table, "GET", "other.example", "/x"), None);
+    }
+}
+
+#[test]
+fn t_a14_folded_case_folds_escapes_too() {
+    let mut table = RouteTable::new(true);
+    let all = HostPattern::Any;
+    table.add(&all, &Pattern::parse("/**").expect("pattern"), &Methods::default(), &rule("lax"));
+    table.add(&all, &Pattern::parse("/Admin/{id}").expect("pattern"), &Methods::default(), &rule("strict"));
+    for path in ["/ADMIN/x", "/%41dmin/x", "/admin/X", "/aDMIN/x/"] {
+        assert_eq!(find(&table, "GET", "h", path).as_deref(), Some("strict"), "{path}");
+    }
+}
+
+#[test]
+fn a_rule_that_can_never_match_is_given_back() {
+    let mut table = RouteTable::new(false);
+    let (host, path) = (HostPattern::Any, Pattern::parse("/a").expect("pattern"));
+    let named = |m: &[&str]| Methods(m.iter().map(|m| Box::from(*m)).collect());
+    assert!(table.add(&host, &path, &named(&["GET", "POST"]), &rule("first")).is_none());
+    assert!(table.add(&host, &path, &Methods::default(), &rule("rest")).is_none());
+    assert!(table.add(&host, &path, &named(&["POST", "PUT"]), &rule("put")).is_none());
+    assert_eq!(
+        table.add(&host, &path, &named(&["HEAD"]), &rule("head")).map(|r| r.id.to_string()).as_deref(),
+        Some("first")
+    );
+    assert_eq!(
+        table.add(&host, &path, &Methods::default(), &rule("again")).map(|r| r.id.to_string()).as_deref(),
+        Some("rest")
+    );
+}

@@ -1,0 +1,120 @@
+//! From a decision to an answer: the one status table, the one place that writes identity headers.
+
+use std::borrow::Cow;
+
+use super::{Absent, Dialect};
+use crate::policy::{Class, Decision, Grant, Policy, Reason, Refusal};
+
+/// An answer, whatever the transport.
+#[derive(Debug)]
+pub struct Reply<'a> {
+    /// The HTTP status; 200 only out of a [`Grant`].
+    pub status: u16,
+    /// The headers, names in lower case, each name once.
+    pub headers: Vec<(&'a str, Cow<'a, str>)>,
+    /// The body; empty for an allow.
+    pub body: String,
+}
+
+/// The header by which Envoy is told what to remove from the upstream's request.
+const ENVOY_REMOVE: &str = "x-envoy-auth-headers-to-remove";
+
+impl<'a> Reply<'a> {
+    /// The answer to a decision. A request that no dialect claims is answered in the plainest.
+    #[must_use]
+    pub fn new(decision: &'a Decision, policy: &'a Policy, dialect: Option<&dyn Dialect>, request_id: &'a str) -> Self {
+        let mut reply = match decision {
+            Ok(grant) => Self::allow(grant, policy, dialect.map_or(Absent::Empty, Dialect::absent)),
+            Err(refusal) => Self::refuse(refusal, policy, request_id),
+        };
+        reply.headers.push(("x-request-id", Cow::Borrowed(request_id)));
+        reply
+    }
+
+    /// Every identity header is either set or named for removal: a proxy that hears nothing of one
+    /// passes the client's own copy.
+    fn allow(grant: &'a Grant, policy: &'a Policy, absent: Absent) -> Self {
+        let mut headers = Vec::with_capacity(8);
+        let mut remove = match absent {
+            Absent::Empty => String::new(),
+            Absent::Removed => policy.identity.aliases().to_owned(),
+        };
+        for (name, value) in policy.identity.values(grant) {
+            match (value, absent) {
+                // Envoy drops headers without a value; an empty list of roles is removed too.
+                (Some(value), Absent::Empty) => headers.push((name, Cow::Borrowed(value))),
+                (Some(value), Absent::Removed) if !value.is_empty() => headers.push((name, Cow::Borrowed(value))),
+                (None, Absent::Empty) => headers.push((name, Cow::Borrowed(""))),
+                (_, Absent::Removed) => {
+                    remove.push(',');
+                    remove.push_str(name);
+                }
+            }
+        }
+        if absent == Absent::Removed {
+            headers.push((ENVOY_REMOVE, Cow::Owned(remove)));
+        }
+        Self { status: 200, headers, body: String::new() }
+    }
+
+    fn refuse(refusal: &Refusal, policy: &Policy, request_id: &str) -> Self {
+        let class = refusal.reason.class();
+        let status = class.status(policy.forbidden_status);
+        let mut headers = vec![
+            ("content-type", Cow::Borrowed("application/problem+json")),
+            ("cache-control", Cow::Borrowed("no-store")),
+        ];
+        if let Some(challenge) = challenge(refusal, policy, status) {
+            headers.push(("www-authenticate", Cow::Owned(challenge)));
+        }
+        let (title, detail) = class_text(class, status);
+        // RFC 9457. The request id is of letters, digits and harmless marks: it needs no escaping.
+        let body = format!(
+            "{{\"title\":\"{title}\",\"status\":{status},\"detail\":\"{detail}\",\"request_id\":\"{request_id}\"}}\n"
+        );
+        Self { status, headers, body }
+    }
+}
+
+/// The challenge of RFC 6750 section 3: no error code where no credential was sent.
+fn challenge(refusal: &Refusal, policy: &Policy, status: u16) -> Option<String> {
+    let realm = &policy.realm;
+    let error = match refusal.reason {
+        Reason::NoCredential => return Some(format!("Bearer realm=\"{realm}\"")),
+        Reason::MissingScope => "insufficient_scope",
+        reason => match reason.class() {
+            Class::Unauthenticated => "invalid_token",
+            Class::AmbiguousCredential => "invalid_request",
+            Class::Forbidden if status == 401 => "insufficient_scope",
+            Class::Forbidden | Class::Malformed | Class::Barred | Class::NoEndpoint | Class::Unable => return None,
+        },
+    };
+    let mut challenge = format!("Bearer realm=\"{realm}\", error=\"{error}\"");
+    if refusal.reason == Reason::Expired {
+        // The one detail that lets an honest client help itself, as the RFC's own example shows.
+        challenge.push_str(", error_description=\"the token has expired\"");
+    }
+    if let Some(rule) = refusal.rule.as_ref().filter(|_| refusal.reason == Reason::MissingScope) {
+        let scopes: Vec<&str> = rule.scopes().filter(|scope| is_scope_token(scope)).collect();
+        challenge.push_str(&format!(", scope=\"{}\"", scopes.join(" ")));
+    }
+    Some(challenge)
+}
+
+/// RFC 6749 section 3.3.
+fn is_scope_token(scope: &str) -> bool {
+    scope.bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b'\\')
+}
+
+/// What the client is told: the class, never the reason or the rule.
+fn class_text(class: Class, status: u16) -> (&'static str, &'static str) {
+    match class {
+        Class::Malformed => ("Bad Request", "the request cannot be judged"),
+        Class::AmbiguousCredential => ("Bad Request", "the request carries more than one credential"),
+        Class::Unauthenticated => ("Unauthorized", "a valid credential is needed"),
+        Class::Forbidden if status == 401 => ("Unauthorized", "the credential does not allow this"),
+        Class::Forbidden | Class::Barred => ("Forbidden", "this is not allowed"),
+        Class::NoEndpoint => ("Not Found", "there is no such endpoint"),
+        Class::Unable => ("Service Unavailable", "no decision could be made"),
+    }
+}

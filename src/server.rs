@@ -1,0 +1,137 @@
+//! L4: the listeners, and the wiring behind them.
+
+pub mod admin;
+pub mod audit_log;
+pub mod clock;
+pub mod decisions;
+pub mod lifecycle;
+pub mod metrics;
+pub mod request_id;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::dev::{Server, ServerHandle};
+use actix_web::http::KeepAlive;
+use actix_web::{App, HttpServer, web};
+use tracing_actix_web::TracingLogger;
+
+use crate::config::Loaded;
+use crate::gate::Gate;
+use audit_log::AuditLog;
+use decisions::Decisions;
+use lifecycle::Lifecycle;
+use metrics::Metrics;
+
+/// How many connections may wait to be accepted: Traefik opens one per parallel check beyond two.
+const BACKLOG: u32 = 4096;
+
+/// How long a peer may take to send the head of its request.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A gate that listens.
+#[derive(Debug)]
+pub struct Running {
+    /// Where decisions are asked for.
+    pub decisions: SocketAddr,
+    /// Where operators look.
+    pub admin: SocketAddr,
+    servers: [ServerHandle; 2],
+    lifecycle: Arc<Lifecycle>,
+    audit: Arc<AuditLog>,
+    not_ready_for: Duration,
+}
+
+impl Running {
+    /// Ends it: not ready, still answering for a while, then no new connections, running requests
+    /// to their end, the audit log to its last line.
+    pub async fn stop(self) {
+        self.lifecycle.drain();
+        tokio::time::sleep(self.not_ready_for).await;
+        for server in &self.servers {
+            server.stop(true).await;
+        }
+        self.audit.close();
+    }
+}
+
+/// Starts the listeners. The audit line goes to `audit`.
+///
+/// # Errors
+/// If an address cannot be bound.
+pub async fn start(loaded: Loaded, audit: AuditLog) -> io::Result<Running> {
+    let Loaded { gate, trusted_proxies, settings, .. } = loaded;
+    let gate: Arc<Gate> = Arc::new(gate);
+    let lifecycle = Arc::new(Lifecycle::default());
+    let audit = Arc::new(audit);
+    let metrics = Arc::new(Metrics::new(Arc::clone(&gate), Arc::clone(&lifecycle), Arc::clone(&audit)));
+    let drain = settings.shutdown.drain.0;
+
+    let listener = &settings.listeners.decisions;
+    let service = Arc::new(Decisions {
+        gate: Arc::clone(&gate),
+        trusted_proxies,
+        deadline: listener.deadline.0,
+        lifecycle: Arc::clone(&lifecycle),
+        metrics: Arc::clone(&metrics),
+        audit: Arc::clone(&audit),
+    });
+    let mut server = HttpServer::new(move || {
+        let service = Arc::clone(&service);
+        App::new()
+            .default_service(actix_web::dev::fn_service(move |request| decisions::serve(Arc::clone(&service), request)))
+    })
+    .keep_alive(KeepAlive::Timeout(listener.keep_alive.0));
+    if let Some(workers) = listener.workers {
+        server = server.workers(workers);
+    }
+    let (decisions, decisions_server) = bind(server, "decisions", listener.address, drain)?;
+
+    let listener = &settings.listeners.admin;
+    let state = web::Data::new(admin::Admin { metrics, gate, lifecycle: Arc::clone(&lifecycle) });
+    let fault_endpoint = listener.danger_fault_endpoint;
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(state.clone())
+            .wrap(TracingLogger::default())
+            .configure(|app| admin::routes(app, fault_endpoint))
+    })
+    .workers(1);
+    let (admin, admin_server) = bind(server, "admin", listener.address, drain)?;
+
+    let servers = [decisions_server.handle(), admin_server.handle()];
+    for server in [decisions_server, admin_server] {
+        actix_web::rt::spawn(server);
+    }
+    lifecycle.listening();
+    tracing::info!(%decisions, %admin, version = env!("CARGO_PKG_VERSION"), "listening");
+    Ok(Running { decisions, admin, servers, lifecycle, audit, not_ready_for: settings.shutdown.not_ready_for.0 })
+}
+
+fn bind<F, I, S, B>(
+    server: HttpServer<F, I, S, B>,
+    name: &str,
+    address: SocketAddr,
+    drain: Duration,
+) -> io::Result<(SocketAddr, Server)>
+where
+    F: Fn() -> I + Send + Clone + 'static,
+    I: actix_service::IntoServiceFactory<S, actix_http::Request>,
+    S: actix_service::ServiceFactory<actix_http::Request, Config = actix_web::dev::AppConfig> + 'static,
+    S::Error: Into<actix_web::Error>,
+    S::InitError: std::fmt::Debug,
+    S::Response: Into<actix_http::Response<B>>,
+    B: actix_web::body::MessageBody + 'static,
+{
+    let server = server
+        .backlog(BACKLOG)
+        .client_request_timeout(HEAD_TIMEOUT)
+        .disable_signals()
+        .shutdown_timeout(drain.as_secs())
+        .bind(address)
+        .map_err(|error| io::Error::new(error.kind(), format!("the {name} listener cannot have {address}: {error}")))?;
+    let bound = server.addrs().first().copied().unwrap_or(address);
+    Ok((bound, server.run()))
+}

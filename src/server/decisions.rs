@@ -1,0 +1,126 @@
+//! The decision listener: one handler, nothing else.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::http::{Method, StatusCode};
+use actix_web::{HttpRequest, HttpResponse};
+
+use super::audit_log::AuditLog;
+use super::lifecycle::Lifecycle;
+use super::metrics::Metrics;
+use super::{clock, request_id};
+use crate::gate::{Ask, Gate, audit};
+use crate::policy::{Decision, Reason, Step};
+use crate::protocol::{self, Check, Dialect, Field, Fields, Reply, TrustedProxies};
+
+/// What answers.
+#[derive(Debug)]
+pub struct Decisions {
+    /// Who decides.
+    pub gate: Arc<Gate>,
+    /// Who may ask.
+    pub trusted_proxies: TrustedProxies,
+    /// How long a decision may take.
+    pub deadline: Duration,
+    /// Whether the end has begun.
+    pub lifecycle: Arc<Lifecycle>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// What is recorded.
+    pub audit: Arc<AuditLog>,
+}
+
+/// Answers one check request.
+///
+/// # Errors
+/// None; the type is the server's.
+pub async fn serve(decisions: Arc<Decisions>, request: ServiceRequest) -> Result<ServiceResponse, actix_web::Error> {
+    let response = decisions.answer(request.request()).await;
+    Ok(request.into_response(response))
+}
+
+type Endpoint<'t> = (&'static dyn Dialect, Step, &'t str);
+
+impl Decisions {
+    async fn answer(&self, request: &HttpRequest) -> HttpResponse {
+        let started = Instant::now();
+        let now = clock::now();
+        let mut fields = Fields::default();
+        for (name, value) in request.headers() {
+            if let Some(field) = Field::named(name.as_str()) {
+                fields.push(field, value.as_bytes());
+            }
+        }
+        let target = request.uri().path_and_query().map_or("", |target| target.as_str());
+        let endpoint = protocol::endpoint(target);
+        let dialect = endpoint.map(|(dialect, ..)| dialect);
+        let ask = self.ask(request, endpoint, &fields);
+        let decision = match &ask {
+            Ok(ask) => self.decide(ask, now).await,
+            Err(reason) => Err((*reason).into()),
+        };
+        let request_id = request_id::of(&fields);
+        let reply = Reply::new(&decision, self.gate.policy(), dialect, &request_id);
+        let took = started.elapsed();
+        let name = dialect.map(Dialect::name);
+        self.metrics.count(&decision, name, took);
+        if self.audit.is_on() {
+            let facts = ask.as_ref().ok().map(|ask| &ask.facts);
+            let record = audit::Record {
+                at: now,
+                decision: &decision,
+                status: reply.status,
+                facts,
+                dialect: name,
+                took,
+                request_id: &request_id,
+            };
+            let mut line = Vec::with_capacity(512);
+            record.write(&mut line);
+            self.audit.append(&line);
+        }
+        self.respond(reply)
+    }
+
+    fn ask<'a>(
+        &'a self,
+        request: &'a HttpRequest,
+        endpoint: Option<Endpoint<'a>>,
+        fields: &'a Fields<'a>,
+    ) -> Result<Ask<'a>, Reason> {
+        let peer = self.trusted_proxies.admit(request.peer_addr().map(|peer| peer.ip()))?;
+        // CONNECT and absolute-form targets name an authority: no proxy asks so.
+        if request.method() == Method::CONNECT || request.uri().authority().is_some() {
+            return Err(Reason::MalformedUri);
+        }
+        let (dialect, step, client_target) = endpoint.ok_or(Reason::UnknownEndpoint)?;
+        let check = Check { peer, method: request.method().as_str(), client_target, fields };
+        protocol::ask(dialect, step, &check)
+    }
+
+    async fn decide(&self, ask: &Ask<'_>, now: crate::clock::UnixTime) -> Decision {
+        tokio::time::timeout(self.deadline, self.gate.decide(ask, now))
+            .await
+            .unwrap_or_else(|_| Err(Reason::Deadline.into()))
+    }
+
+    fn respond(&self, reply: Reply<'_>) -> HttpResponse {
+        // Every status and header here is made of checked parts; should one not fit all the same,
+        // the answer is no 200.
+        let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+        let mut response = HttpResponse::build(status);
+        if self.lifecycle.is_draining() {
+            response.force_close();
+        }
+        for (name, value) in &reply.headers {
+            let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value)) else {
+                return HttpResponse::ServiceUnavailable().finish();
+            };
+            response.insert_header((name, value));
+        }
+        if reply.body.is_empty() { response.finish() } else { response.body(reply.body) }
+    }
+}

@@ -1,0 +1,15 @@
+//! L1: from bytes, keys and `now` to verified claims. Nobody here knows where keys come from.
+
+pub mod algorithm;
+pub mod claims;
+pub mod issuer;
+pub mod json;
+pub mod jwk;
+pub mod keyset;
+pub mod unverified;
+
+pub use algorithm::Algorithm;
+pub use claims::VerifiedClaims;
+pub use issuer::Issuer;
+pub use keyset::{Key, KeySet};
+pub use unverified::UnverifiedToken;

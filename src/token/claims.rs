@@ -1,0 +1,138 @@
+//! The registered claims (RFC 7519 section 4.1), checked by us: the library lets too much through.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use super::keyset::KeyId;
+use crate::clock::UnixTime;
+use crate::policy::Reason;
+
+/// Last NumericDate that makes sense: the end of the year 9999, in seconds.
+const MAX_NUMERIC_DATE: f64 = 253_402_300_799.0;
+
+/// Claims that a known key of a known issuer has signed and that have passed every check. Made by
+/// [`super::Issuer::verify`] only.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VerifiedClaims {
+    claims: Map<String, Value>,
+    subject: Box<str>,
+    lifetime: Lifetime,
+    key: KeyId,
+}
+
+impl VerifiedClaims {
+    pub(super) fn new(claims: Map<String, Value>, subject: Box<str>, lifetime: Lifetime, key: KeyId) -> Self {
+        Self { claims, subject, lifetime, key }
+    }
+
+    /// The subject, never empty.
+    #[must_use]
+    pub fn subject(&self) -> &str {
+        &self.subject
+    }
+
+    /// When they hold.
+    #[must_use]
+    pub fn lifetime(&self) -> Lifetime {
+        self.lifetime
+    }
+
+    /// The key that signed them.
+    #[must_use]
+    pub fn key(&self) -> KeyId {
+        self.key
+    }
+
+    /// All claims.
+    #[must_use]
+    pub fn all(&self) -> &Map<String, Value> {
+        &self.claims
+    }
+
+    /// All claims, by value.
+    #[must_use]
+    pub fn into_all(self) -> Map<String, Value> {
+        self.claims
+    }
+}
+
+/// When a token holds, with the issuer's leeway already counted in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lifetime {
+    from: UnixTime,
+    until: UnixTime,
+}
+
+impl Lifetime {
+    /// Reads `exp`, `nbf` and `iat` and checks them at `now`.
+    ///
+    /// # Errors
+    /// [`Reason::NoExpiry`], [`Reason::MalformedClaim`], [`Reason::IssuedInFuture`], or what
+    /// [`Lifetime::check`] says.
+    pub(super) fn read(claims: &Map<String, Value>, leeway: Duration, now: UnixTime) -> Result<Self, Reason> {
+        let expires = numeric_date(claims, "exp")?.ok_or(Reason::NoExpiry)?;
+        let not_before = numeric_date(claims, "nbf")?;
+        if numeric_date(claims, "iat")?.is_some_and(|issued| issued > now.after(leeway)) {
+            return Err(Reason::IssuedInFuture);
+        }
+        let lifetime = Self {
+            from: not_before.map_or(UnixTime::from_micros(i64::MIN), |moment| moment.before(leeway)),
+            until: expires.after(leeway),
+        };
+        lifetime.check(now)?;
+        Ok(lifetime)
+    }
+
+    /// Whether it holds at `now`; asked again at each use of a cached result.
+    ///
+    /// # Errors
+    /// [`Reason::Expired`] at and after `exp`, [`Reason::NotYetValid`] before `nbf`.
+    pub fn check(self, now: UnixTime) -> Result<(), Reason> {
+        if now >= self.until {
+            Err(Reason::Expired)
+        } else if now < self.from {
+            Err(Reason::NotYetValid)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// When it ends.
+    #[must_use]
+    pub fn until(self) -> UnixTime {
+        self.until
+    }
+}
+
+/// A NumericDate (RFC 7519 section 2): a number, possibly with a fraction, within sane bounds.
+fn numeric_date(claims: &Map<String, Value>, name: &str) -> Result<Option<UnixTime>, Reason> {
+    let Some(value) = claims.get(name) else {
+        return Ok(None);
+    };
+    let seconds = value.as_f64().filter(|s| (0.0..=MAX_NUMERIC_DATE).contains(s)).ok_or(Reason::MalformedClaim)?;
+    // At most 2.6e17: fits, and a double carries it to better than 32 microseconds.
+    Ok(Some(UnixTime::from_micros((seconds * 1e6) as i64)))
+}
+
+/// The audiences (RFC 7519 section 4.1.3): one text or a list of texts, not empty.
+pub(super) fn audiences(claims: &Map<String, Value>) -> Result<Vec<&str>, Reason> {
+    match claims.get("aud") {
+        None => Ok(Vec::new()),
+        Some(Value::String(one)) => Ok(vec![one]),
+        Some(Value::Array(many)) if !many.is_empty() => {
+            many.iter().map(|aud| aud.as_str().ok_or(Reason::MalformedClaim)).collect()
+        }
+        Some(_) => Err(Reason::MalformedClaim),
+    }
+}
+
+/// The subject.
+pub(super) fn subject(claims: &Map<String, Value>) -> Result<Box<str>, Reason> {
+    match claims.get("sub") {
+        None | Some(Value::Null) => Err(Reason::NoSubject),
+        Some(Value::String(sub)) if sub.trim().is_empty() => Err(Reason::NoSubject),
+        Some(Value::String(sub)) => Ok(sub.as_str().into()),
+        Some(_) => Err(Reason::MalformedClaim),
+    }
+}

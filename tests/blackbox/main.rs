@@ -1,0 +1,14 @@
+//! Black-box tests: the real binary, alone and behind real proxies, asked from outside.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::arithmetic_side_effects,
+    clippy::disallowed_methods,
+    reason = "a test that cannot go on panics"
+)]
+
+mod smoke;
+mod support;

@@ -1,0 +1,341 @@
+//! Real proxies with the shipped files. Only addresses change, and what a test asks to be changed; a file that no longer holds
+//! what a test wants to change fails that test.
+
+use std::fs::{self, File};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use super::raw::{self, HOST};
+
+/// How long a proxy may take until it answers.
+const START: Duration = Duration::from_secs(20);
+/// Where the question whether a proxy is up comes from: it uses up no test's limits, and upstreams know it from a test's requests.
+pub(crate) const PROBING: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 254);
+
+/// What stands around a proxy, and how its files differ from the shipped ones.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    gate: SocketAddr,
+    upstreams: [SocketAddr; 2],
+    lift_rate_limit: bool,
+    edits: Vec<(String, String)>,
+    ready: (String, u16),
+}
+
+impl Options {
+    /// The shipped files with this gate and these two servers behind every service. The proxy counts as started when `/health`,
+    /// which is open, answers 200.
+    pub(crate) fn new(gate: SocketAddr, upstreams: [SocketAddr; 2]) -> Self {
+        Self { gate, upstreams, lift_rate_limit: false, edits: Vec::new(), ready: ("/health".to_owned(), 200) }
+    }
+
+    /// Makes the limit per minute so high that no test meets it. The limit of requests in flight stays.
+    pub(crate) fn lift_rate_limit(mut self) -> Self {
+        self.lift_rate_limit = true;
+        self
+    }
+
+    /// Replaces a text wherever it occurs in the proxy's files. Starting panics if it occurs nowhere.
+    pub(crate) fn edit(mut self, from: &str, to: &str) -> Self {
+        self.edits.push((from.to_owned(), to.to_owned()));
+        self
+    }
+
+    /// Waits for another answer than 200 at `/health`, e.g. when the upstreams are down on purpose.
+    pub(crate) fn ready_when(mut self, target: &str, status: u16) -> Self {
+        self.ready = (target.to_owned(), status);
+        self
+    }
+}
+
+/// A running Traefik with `traefik/*.yml`. It is killed with the value.
+#[derive(Debug)]
+pub(crate) struct Traefik {
+    process: Process,
+    http: SocketAddr,
+    https: SocketAddr,
+}
+
+impl Traefik {
+    /// Starts one and waits until it answers.
+    ///
+    /// # Panics
+    /// When Traefik is not installed, does not start, or an edit changes nothing.
+    pub(crate) async fn start(options: &Options) -> Self {
+        with_free_ports(async |[http, https]| {
+            let mut files = Files::read(&["traefik/traefik.yml", "traefik/dynamic.yml"]);
+            files.edit(options, &[("average: 20", "average: 1000000"), ("burst: 40", "burst: 1000000")]);
+            files.readdress(
+                |address| address.to_string(),
+                &[
+                    (8080, http),
+                    (8443, https),
+                    (7400, options.gate),
+                    (7410, options.upstreams[0]),
+                    (7411, options.upstreams[1]),
+                ],
+            );
+            let folder = TempDir::new().expect("a temporary folder");
+            files.put(
+                "filename: traefik/dynamic.yml",
+                &format!("filename: {}", folder.path().join("dynamic.yml").display()),
+            );
+            let paths = files.write(folder.path());
+
+            let mut command = Command::new(tool("traefik"));
+            command.arg(format!("--configFile={}", paths[0].display()));
+            let process = Process::start(command, folder, raw::Client::tls(https), &options.ready).await?;
+            Ok(Self { process, http, https })
+        })
+        .await
+    }
+
+    /// The entry point that only redirects.
+    pub(crate) fn http(&self) -> SocketAddr {
+        self.http
+    }
+
+    /// The URL of a path on the shop's host.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("https://{HOST}:{}{path}", self.https.port())
+    }
+
+    /// A raw client of the serving entry point, over TLS.
+    pub(crate) fn raw(&self) -> raw::Client {
+        raw::Client::tls(self.https)
+    }
+
+    /// A well-behaved client that knows the shop's host and prefers HTTP/2.
+    pub(crate) fn client(&self) -> reqwest::ClientBuilder {
+        client(self.https)
+    }
+
+    /// What Traefik has logged so far.
+    pub(crate) fn log(&self) -> String {
+        self.process.log()
+    }
+}
+
+/// A running Envoy with `envoy/envoy.yaml`. It is killed with the value.
+#[derive(Debug)]
+pub(crate) struct Envoy {
+    process: Process,
+    http: SocketAddr,
+    admin: SocketAddr,
+}
+
+impl Envoy {
+    /// Starts one and waits until it answers.
+    ///
+    /// # Panics
+    /// When Envoy is not installed, does not start, or an edit changes nothing.
+    pub(crate) async fn start(options: &Options) -> Self {
+        with_free_ports(async |[http, admin]| {
+            let mut files = Files::read(&["envoy/envoy.yaml"]);
+            files.edit(
+                options,
+                &[("max_tokens: 40, tokens_per_fill: 1,", "max_tokens: 1000000, tokens_per_fill: 1000000,")],
+            );
+            files.readdress(
+                |address| format!("address: {}, port_value: {}}}", address.ip(), address.port()),
+                &[
+                    (10000, http),
+                    (10001, admin),
+                    (7400, options.gate),
+                    (7410, options.upstreams[0]),
+                    (7411, options.upstreams[1]),
+                ],
+            );
+            let folder = TempDir::new().expect("a temporary folder");
+            let paths = files.write(folder.path());
+
+            let mut command = Command::new(tool("envoy"));
+            // Hot restart would make instances meet in shared memory, and leave it behind when one is killed.
+            command
+                .args(["--disable-hot-restart", "--concurrency", "1", "--log-level", "warning", "-c"])
+                .arg(&paths[0]);
+            let process = Process::start(command, folder, raw::Client::plain(http), &options.ready).await?;
+            Ok(Self { process, http, admin })
+        })
+        .await
+    }
+
+    /// The admin endpoint (`/stats`, `/clusters`).
+    pub(crate) fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// The URL of a path on the shop's host.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{HOST}:{}{path}", self.http.port())
+    }
+
+    /// A raw client of the listener.
+    pub(crate) fn raw(&self) -> raw::Client {
+        raw::Client::plain(self.http)
+    }
+
+    /// A well-behaved client that knows the shop's host. It speaks HTTP/1.1; add `.http2_prior_knowledge()` for HTTP/2.
+    pub(crate) fn client(&self) -> reqwest::ClientBuilder {
+        client(self.http)
+    }
+
+    /// What Envoy has logged so far.
+    pub(crate) fn log(&self) -> String {
+        self.process.log()
+    }
+}
+
+/// No redirects, no proxy from the environment, any certificate.
+fn client(address: SocketAddr) -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .resolve(HOST, address)
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .tls_danger_accept_invalid_certs(true)
+        .timeout(Duration::from_secs(10))
+}
+
+/// Chooses two free ports and starts something on them, again with others if somebody was faster.
+///
+/// All ports of one attempt are held until all are chosen, so they differ. They are let go just before the proxy binds them, and
+/// in that moment another process may take one.
+async fn with_free_ports<T>(start: impl AsyncFn([SocketAddr; 2]) -> Result<T, Failure>) -> T {
+    for _ in 0..3 {
+        let held = [(); 2].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port"));
+        let addresses = held.each_ref().map(|listener| listener.local_addr().expect("a bound listener has an address"));
+        drop(held);
+        match start(addresses).await {
+            Ok(started) => return started,
+            Err(Failure::PortTaken) => {}
+            Err(Failure::Other(message)) => panic!("{message}"),
+        }
+    }
+    panic!("three times somebody else took the ports that were free a moment before")
+}
+
+enum Failure {
+    PortTaken,
+    Other(String),
+}
+
+/// The shipped files, in memory, being changed.
+struct Files(Vec<(&'static str, String)>);
+
+impl Files {
+    fn read(names: &[&'static str]) -> Self {
+        let read = |name: &&'static str| {
+            (*name, fs::read_to_string(root().join(name)).unwrap_or_else(|error| panic!("{name}: {error}")))
+        };
+        Self(names.iter().map(read).collect())
+    }
+
+    fn put(&mut self, from: &str, to: &str) {
+        assert!(self.0.iter().any(|(_, text)| text.contains(from)), "nothing to edit: no shipped file holds `{from}`");
+        for (_, text) in &mut self.0 {
+            *text = text.replace(from, to);
+        }
+    }
+
+    /// What the test asks for, in terms of the shipped text.
+    fn edit(&mut self, options: &Options, lifting_rate_limit: &[(&str, &str)]) {
+        for (from, to) in lifting_rate_limit.iter().filter(|_| options.lift_rate_limit) {
+            self.put(from, to);
+        }
+        for (from, to) in &options.edits {
+            self.put(from, to);
+        }
+    }
+
+    /// Replaces the shipped ports on loopback, which the file writes in its own way.
+    fn readdress(&mut self, written: impl Fn(SocketAddr) -> String, ports: &[(u16, SocketAddr)]) {
+        // In two steps: an actual address may look like a shipped one that is still to be replaced.
+        for (shipped, _) in ports {
+            self.put(&written(SocketAddr::from((Ipv4Addr::LOCALHOST, *shipped))), &format!("<<{shipped}>>"));
+        }
+        for (shipped, actual) in ports {
+            self.put(&format!("<<{shipped}>>"), &written(*actual));
+        }
+    }
+
+    fn write(&self, folder: &Path) -> Vec<PathBuf> {
+        let write = |(name, text): &(&str, String)| {
+            let path = folder.join(Path::new(name).file_name().expect("a file's path ends in its name"));
+            fs::write(&path, text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            path
+        };
+        self.0.iter().map(write).collect()
+    }
+}
+
+/// A child process that is killed with the value, and the folder that it logs into.
+#[derive(Debug)]
+struct Process {
+    child: Child,
+    folder: TempDir,
+}
+
+impl Process {
+    async fn start(
+        mut command: Command,
+        folder: TempDir,
+        client: raw::Client,
+        ready: &(String, u16),
+    ) -> Result<Self, Failure> {
+        let log = File::create(folder.path().join("log")).expect("a log file");
+        let errors = log.try_clone().expect("a second handle");
+        let child = command.current_dir(folder.path()).stdin(Stdio::null()).stdout(log).stderr(errors).spawn();
+        let child = child.unwrap_or_else(|error| panic!("{}: {error}", command.get_program().display()));
+        let mut process = Self { child, folder };
+        let (target, wanted) = ready;
+        let client = client.with_source(PROBING).with_timeout(Duration::from_secs(2));
+        let question = raw::request("GET", target, &[], b"");
+        let deadline = Instant::now() + START;
+        loop {
+            let answer = client.try_send(&question).await;
+            if answer.as_ref().is_ok_and(|response| response.status == *wanted) {
+                return Ok(process);
+            }
+            let ended = process.child.try_wait().expect("the state of a child").is_some();
+            let log = process.log();
+            if ended && log.to_ascii_lowercase().contains("address already in use") {
+                return Err(Failure::PortTaken);
+            }
+            if ended || Instant::now() > deadline {
+                let why = if ended {
+                    "ended".to_owned()
+                } else {
+                    format!("did not answer {wanted} at {target}, but {answer:?}")
+                };
+                return Err(Failure::Other(format!("{} {why}; its log:\n{log}", command.get_program().display())));
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+    }
+
+    fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(self.folder.path().join("log")).unwrap_or_default()).into_owned()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Both fail only when it has ended already.
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+fn tool(name: &str) -> PathBuf {
+    let path = root().join(".tools/bin").join(name);
+    assert!(path.exists(), "{name} is not installed: run scripts/tools.sh {name}");
+    path
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
