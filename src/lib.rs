@@ -45,3 +45,7 @@ pub mod protocol;
 pub mod server;
 pub mod telemetry;
 pub mod token;
+
+#[cfg(test)]
+#[path = "../tests/blackbox/support/signer.rs"]
+pub(crate) mod signer;

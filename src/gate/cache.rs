@@ -88,6 +88,11 @@ impl TokenCache {
         self.entries.entry_count()
     }
 
+    /// Does at once what it does in passing: evicts what is over the bound or has ended.
+    pub fn settle(&self) {
+        self.entries.run_pending_tasks();
+    }
+
     /// Whether it holds none.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -1,1 +1,163 @@
+use std::collections::HashMap;
+use std::net::IpAddr;
 
+use proptest::prelude::*;
+
+use super::*;
+use crate::policy::{Access, IdentityHeaders, Policy, Principal, Rule};
+
+fn trusted() -> TrustedProxies {
+    TrustedProxies::new(vec!["10.0.0.0/8".parse().expect("network")]).expect("narrow")
+}
+
+/// What a client asks, the way one proxy puts it.
+struct Wire {
+    target: String,
+    method: String,
+    headers: Vec<(Field, Vec<u8>)>,
+}
+
+fn wire(dialect: &str, method: &str, host: &str, uri: &str, client: &str) -> Wire {
+    let client_line = (Field::ForwardedFor, client.as_bytes().to_vec());
+    match dialect {
+        "traefik" => Wire {
+            target: "/validate".to_owned(),
+            method: "GET".to_owned(),
+            headers: vec![
+                (Field::ForwardedMethod, method.into()),
+                (Field::ForwardedHost, host.into()),
+                (Field::ForwardedUri, uri.into()),
+                (Field::Host, b"gate:7400".to_vec()),
+                client_line,
+            ],
+        },
+        "envoy" => Wire {
+            target: format!("/envoy/validate{uri}"),
+            method: method.to_owned(),
+            headers: vec![(Field::Host, host.into()), client_line],
+        },
+        other => panic!("the parity test does not know how {other} asks: teach it"),
+    }
+}
+
+fn facts(dialect: &str, method: &str, host: &str, uri: &str, client: &str) -> Result<String, Reason> {
+    let wire = wire(dialect, method, host, uri, client);
+    let trusted = trusted();
+    let mut fields = Fields::default();
+    for (field, line) in &wire.headers {
+        fields.push(*field, line);
+    }
+    let (spoken, step, client_target) = endpoint(&wire.target).ok_or(Reason::UnknownEndpoint)?;
+    assert_eq!((spoken.name(), step), (dialect, Step::Validate));
+    let peer = trusted.admit(Some(IpAddr::from([10, 0, 0, 1])))?;
+    let check = Check { peer, method: &wire.method, client_target, fields: &fields };
+    ask(spoken, step, &check).map(|ask| format!("{:?}", ask.facts))
+}
+
+/// Every dialect makes the same facts of the same request, or refuses it for the same reason.
+fn assert_parity(method: &str, host: &str, uri: &str, client: &str) {
+    let all: HashMap<&str, Result<String, Reason>> =
+        DIALECTS.iter().map(|d| (d.name(), facts(d.name(), method, host, uri, client))).collect();
+    let first = all.get("traefik").expect("traefik");
+    assert!(all.values().all(|facts| facts == first), "{method} {host} {uri} {client}: {all:?}");
+}
+
+#[test]
+fn parity_on_the_awkward_ones() {
+    for uri in
+        ["/", "/a/../b", "//a", "/a%2fb", "/%61", "/a;b", "/a?b#c", "/a b", "/validate/authn", "/envoy/validate/x"]
+    {
+        assert_parity("GET", "shop.localhost", uri, "192.0.2.1");
+    }
+    for host in ["A.b.", "a:443", "a:x", "a,b", "u@a", ""] {
+        assert_parity("GET", host, "/", "192.0.2.1");
+    }
+    for client in ["", "x", "192.0.2.1, 10.0.0.2", "192.0.2.1, evil", "2001:db8::1", "[2001:db8::1]:80"] {
+        assert_parity("DELETE", "h", "/", client);
+    }
+}
+
+proptest! {
+    #[test]
+    fn parity(method in "[A-Z]{1,8}", host in "[a-zA-Z0-9.:-]{0,20}", uri in "/[!-~é]{0,30}", client in "[0-9.]{1,15}") {
+        assert_parity(&method, &host, &uri, &client);
+    }
+
+    #[test]
+    fn no_target_selects_the_half_check_behind_the_whole_ones_prefix(path in "/[!-~]{0,40}") {
+        let target = format!("/envoy/validate{path}");
+        let (_, step, rest) = endpoint(&target).expect("Envoy's");
+        prop_assert_eq!((step, rest), (Step::Validate, path.as_str()));
+    }
+}
+
+#[test]
+fn t_c15_the_client_is_the_rightmost_address_that_is_no_proxy_of_ours() {
+    let trusted = trusted();
+    let client = |line: &str| {
+        let mut fields = Fields::default();
+        fields.push(Field::ForwardedFor, line.as_bytes());
+        let peer = trusted.admit(Some(IpAddr::from([10, 0, 0, 1]))).expect("trusted");
+        fields.client(&peer).map(|address| address.to_string())
+    };
+    assert_eq!(client("192.0.2.1").as_deref(), Ok("192.0.2.1"));
+    assert_eq!(client("6.6.6.6, 192.0.2.1, 10.1.1.1,10.2.2.2").as_deref(), Ok("192.0.2.1"));
+    assert_eq!(client("garbage, 192.0.2.1").as_deref(), Ok("192.0.2.1"), "what the client wrote is not read");
+    assert_eq!(client("10.9.9.9, 10.1.1.1").as_deref(), Ok("10.9.9.9"));
+    assert_eq!(client("::ffff:192.0.2.1").as_deref(), Ok("192.0.2.1"));
+    assert_eq!(client("192.0.2.1:4711").as_deref(), Ok("192.0.2.1"));
+    for bad in ["", "a", "10.0.0.1, evil", "unknown", "_hidden", "192.0.2.1, ", "for=1.2.3.4", "\"1.2.3.4\""] {
+        assert_eq!(client(bad), Err(Reason::MalformedClient), "{bad}");
+    }
+}
+
+#[test]
+fn t_c2_networks_of_strangers_are_refused() {
+    for wide in ["0.0.0.0/0", "::/0", "0.0.0.0/1", "128.0.0.0/7", "2000::/3"] {
+        assert!(TrustedProxies::new(vec![wide.parse().expect("network")]).is_err(), "{wide}");
+    }
+    for ours in ["10.0.0.0/8", "fc00::/7", "192.0.2.1/32"] {
+        assert!(TrustedProxies::new(vec![ours.parse().expect("network")]).is_ok(), "{ours}");
+    }
+}
+
+/// In every dialect, for every grant: each identity header is set once or removed, never both.
+#[test]
+fn c2_every_allow_speaks_of_every_identity_header() {
+    let file = serde_json::json!({"rules": [{"id": "r", "hosts": ["*"], "paths": ["/**"], "allow": "authenticated"}]});
+    let file = serde_json::from_value(file).expect("policy");
+    let mut policy = Policy::compile(&file).expect("policy");
+    let extra = vec![
+        ("x-mail".into(), crate::policy::ClaimPath::new("mail")),
+        ("x-dept".into(), crate::policy::ClaimPath::new("dept")),
+    ];
+    policy.identity = IdentityHeaders::new("x-user-id", "x-user-role", "x-user-tier", "free", extra);
+    let claims = serde_json::json!({"mail": "a@b"}).as_object().cloned().expect("object");
+    let principals = [
+        None,
+        Some(Principal::new("i", "alice", vec!["user".into()], vec![], Some("pro"), claims.clone())),
+        Some(Principal::new("i", "alice", vec![], vec![], None, claims)),
+    ];
+    for principal in principals {
+        for step in [Step::Validate, Step::Authenticate, Step::Authorize] {
+            let access = if principal.is_some() { Access::Principal(vec![]) } else { Access::Anonymous };
+            let rule = std::sync::Arc::new(Rule { id: "r".into(), access, credentials: vec![] });
+            let decision = rule.grant(step, principal.clone().map(std::sync::Arc::new), &policy.identity);
+            for dialect in DIALECTS {
+                let reply = Reply::new(&decision, &policy, Some(*dialect), "id");
+                assert_eq!(reply.status, 200);
+                let removed: Vec<&str> = reply
+                    .headers
+                    .iter()
+                    .filter(|(name, _)| *name == "x-envoy-auth-headers-to-remove")
+                    .flat_map(|(_, value)| value.split(','))
+                    .collect();
+                for name in policy.identity.names() {
+                    let set = reply.headers.iter().filter(|(header, _)| *header == name).count();
+                    let gone = removed.iter().filter(|header| **header == name).count();
+                    assert_eq!(set + gone, 1, "{name} {step:?} {}: {:?}", dialect.name(), reply.headers);
+                }
+            }
+        }
+    }
+}

@@ -1,1 +1,184 @@
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
+use serde_json::{Value, json};
+
+use super::super::ports::BoxFuture;
+use super::*;
+use crate::policy::ClaimPath;
+use crate::signer::Signer;
+use crate::token::issuer::{Audiences, Types};
+use crate::token::{KeySet, jwk};
+
+const NOW: UnixTime = UnixTime::from_secs(1_000_000);
+
+/// Keys that a test changes, and how often newer ones were asked for.
+#[derive(Debug, Default)]
+struct Changing {
+    current: Mutex<Option<Arc<KeySet>>>,
+    newer: Mutex<Option<Arc<KeySet>>>,
+    asked: AtomicUsize,
+}
+
+impl Changing {
+    fn with(signers: &[&Signer]) -> Arc<Self> {
+        let keys = Self::default();
+        keys.set(signers);
+        Arc::new(keys)
+    }
+
+    fn set(&self, signers: &[&Signer]) {
+        *self.current.lock().expect("no panic") = Some(set(signers));
+    }
+}
+
+fn set(signers: &[&Signer]) -> Arc<KeySet> {
+    let key = |signer: &&Signer| jwk::from_jwk(signer.jwk().as_object().expect("object"), &[]).expect("a key");
+    Arc::new(signers.iter().map(key).collect())
+}
+
+impl Keys for Changing {
+    fn current(&self, _: usize) -> Option<Arc<KeySet>> {
+        self.current.lock().expect("no panic").clone()
+    }
+
+    fn newer(&self, _: usize) -> BoxFuture<'_, Option<Arc<KeySet>>> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        Box::pin(async { self.newer.lock().expect("no panic").clone() })
+    }
+}
+
+fn issuer(name: &str) -> Issuer {
+    Issuer {
+        name: name.into(),
+        issuer: format!("https://{name}").into(),
+        audiences: Audiences::OneOf(vec!["shop".into()]),
+        types: Types { names: vec!["jwt".into()], absent: false },
+        leeway: Duration::ZERO,
+        roles: ClaimPath::new("roles"),
+        scopes: ClaimPath::new("scope"),
+        tier: ClaimPath::new("tier"),
+    }
+}
+
+fn authenticator(keys: &Arc<Changing>) -> Authenticator {
+    let issuers = vec![issuer("a"), issuer("b")];
+    Authenticator::new(issuers, Arc::clone(keys) as Arc<dyn Keys>, TokenCache::new(1 << 20, [7; 16]), "jwt")
+}
+
+fn claims(issuer: &str, subject: &str) -> Value {
+    json!({"iss": format!("https://{issuer}"), "aud": "shop", "sub": subject, "exp": NOW.secs() + 60})
+}
+
+async fn ask(authenticator: &Authenticator, token: &str, now: UnixTime) -> Result<String, Reason> {
+    let header = format!("Bearer {token}");
+    let mut presented = Presented::default();
+    presented.authorization.push(header.as_bytes());
+    let principal = authenticator.principal(&CredentialKind::DEFAULT, &presented, now).await?;
+    Ok(format!("{}/{}", principal.issuer(), principal.subject()))
+}
+
+#[tokio::test]
+async fn a_proof_is_remembered_and_dies_with_its_token() {
+    let signer = Signer::new("k", "EdDSA");
+    let authenticator = authenticator(&Changing::with(&[&signer]));
+    let token = signer.token(&claims("a", "alice"));
+    assert_eq!(ask(&authenticator, &token, NOW).await.as_deref(), Ok("a/alice"));
+    assert!(authenticator.cache.get(authenticator.cache.name(&token)).is_some());
+    assert_eq!(ask(&authenticator, &token, NOW.after(Duration::from_secs(59))).await.as_deref(), Ok("a/alice"));
+    assert_eq!(ask(&authenticator, &token, NOW.after(Duration::from_secs(60))).await, Err(Reason::Expired));
+}
+
+#[tokio::test]
+async fn a_proof_is_not_valid_before_its_time_even_if_the_clock_is_set_back() {
+    let signer = Signer::new("k", "EdDSA");
+    let authenticator = authenticator(&Changing::with(&[&signer]));
+    let mut claims = claims("a", "alice");
+    claims["nbf"] = json!(NOW.secs());
+    let token = signer.token(&claims);
+    assert!(ask(&authenticator, &token, NOW).await.is_ok());
+    assert_eq!(ask(&authenticator, &token, NOW.before(Duration::from_secs(1))).await, Err(Reason::NotYetValid));
+}
+
+#[tokio::test]
+async fn a_proof_dies_with_its_key() {
+    let (old, new) = (Signer::new("k", "EdDSA"), Signer::new("k", "EdDSA"));
+    let keys = Changing::with(&[&old]);
+    let authenticator = authenticator(&keys);
+    let token = old.token(&claims("a", "alice"));
+    assert!(ask(&authenticator, &token, NOW).await.is_ok());
+    // The same name, another key: the name is not what was proven.
+    keys.set(&[&new]);
+    assert_eq!(ask(&authenticator, &token, NOW).await, Err(Reason::BadSignature));
+    keys.set(&[&old, &new]);
+    assert!(ask(&authenticator, &token, NOW).await.is_ok());
+    *keys.current.lock().expect("no panic") = None;
+    assert_eq!(ask(&authenticator, &token, NOW).await, Err(Reason::KeysUnavailable));
+}
+
+#[tokio::test]
+async fn a_proof_dies_with_a_reload_of_its_issuer() {
+    let signer = Signer::new("k", "EdDSA");
+    let mut authenticator = authenticator(&Changing::with(&[&signer]));
+    let token = signer.token(&claims("a", "alice"));
+    assert!(ask(&authenticator, &token, NOW).await.is_ok());
+    let stricter = Issuer { audiences: Audiences::OneOf(vec!["other".into()]), ..issuer("a") };
+    *authenticator.issuers.first_mut().expect("an issuer") = Arc::new(stricter);
+    assert_eq!(ask(&authenticator, &token, NOW).await, Err(Reason::WrongAudience));
+}
+
+#[tokio::test]
+async fn an_unknown_key_asks_once_for_newer_ones_and_a_known_key_never() {
+    let (old, new) = (Signer::new("old", "EdDSA"), Signer::new("new", "EdDSA"));
+    let keys = Changing::with(&[&old]);
+    let authenticator = authenticator(&keys);
+    assert!(ask(&authenticator, &old.token(&claims("a", "alice")), NOW).await.is_ok());
+    assert_eq!(keys.asked.load(Ordering::Relaxed), 0);
+    let token = new.token(&claims("a", "alice"));
+    assert_eq!(ask(&authenticator, &token, NOW).await, Err(Reason::UnknownKey));
+    *keys.newer.lock().expect("no panic") = Some(set(&[&old, &new]));
+    assert_eq!(ask(&authenticator, &token, NOW).await.as_deref(), Ok("a/alice"));
+    assert_eq!(keys.asked.load(Ordering::Relaxed), 2);
+}
+
+#[tokio::test]
+async fn t_f3_tokens_of_two_subjects_and_issuers_are_never_mixed() {
+    let signer = Signer::new("k", "EdDSA");
+    let authenticator = authenticator(&Changing::with(&[&signer]));
+    for _ in 0..2 {
+        for (issuer, subject) in [("a", "alice"), ("a", "bob"), ("b", "alice")] {
+            let token = signer.token(&claims(issuer, subject));
+            assert_eq!(ask(&authenticator, &token, NOW).await, Ok(format!("{issuer}/{subject}")));
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_same_subject_of_two_issuers_is_two_subjects() {
+    let signer = Signer::new("k", "EdDSA");
+    let authenticator = authenticator(&Changing::with(&[&signer]));
+    let bearer = format!("Bearer {}", signer.token(&claims("a", "alice")));
+    let cookie = format!("jwt={}", signer.token(&claims("b", "alice")));
+    let mut presented = Presented::default();
+    presented.authorization.push(bearer.as_bytes());
+    presented.cookie.push(cookie.as_bytes());
+    let result = authenticator.principal(&CredentialKind::DEFAULT, &presented, NOW).await;
+    assert_eq!(result.map(|_| ()), Err(Reason::ConflictingCredentials));
+}
+
+#[test]
+fn a_cache_holds_no_more_than_its_bound() {
+    let cache = TokenCache::new(200_000, [1; 16]);
+    let signer = Signer::new("k", "EdDSA");
+    let token = signer.token(&claims("a", "alice"));
+    let issuer = Arc::new(issuer("a"));
+    let keys = set(&[&signer]);
+    for name in 0..1_000_u128 {
+        let verified = issuer.verify(UnverifiedToken::parse(&token).expect("a token"), &keys, NOW).expect("good");
+        let (key, lifetime) = (verified.key(), verified.lifetime());
+        cache.put(name, Arc::new(Proven::new(&issuer, 0, key, lifetime, issuer.principal(verified), NOW)));
+    }
+    cache.settle();
+    assert!((1..400).contains(&cache.len()), "{}", cache.len());
+}
