@@ -29,7 +29,8 @@ pub struct Record<'a> {
 impl Record<'_> {
     /// Appends the line, line feed included.
     pub fn write(&self, line: &mut Vec<u8>) {
-        let when = UNIX_EPOCH + Duration::from_micros(u64::try_from(self.at.micros()).unwrap_or(0));
+        let since = Duration::from_micros(u64::try_from(self.at.micros()).unwrap_or(0));
+        let when = UNIX_EPOCH.checked_add(since).unwrap_or(UNIX_EPOCH);
         let (word, reason, rule, principal) = match self.decision {
             Ok(grant) => ("allow", "allowed", Some(grant.rule()), grant.principal()),
             Err(refusal) => ("deny", refusal.reason.code(), refusal.rule.as_ref(), refusal.principal.as_deref()),

@@ -39,13 +39,11 @@ impl Demand {
     /// # Errors
     /// The reason of the refusal if it does not.
     pub fn check(&self, principal: &Principal) -> Result<(), Reason> {
-        let has_role = |role: &Box<str>| principal.roles().any(|r| r == &**role);
-        let has_scope = |scope: &Box<str>| principal.scopes().any(|s| s == &**scope);
         let (met, otherwise) = match self {
-            Self::AnyRole(roles) => (roles.iter().any(has_role), Reason::MissingRole),
-            Self::AllRoles(roles) => (roles.iter().all(has_role), Reason::MissingRole),
-            Self::AnyScope(scopes) => (scopes.iter().any(has_scope), Reason::MissingScope),
-            Self::AllScopes(scopes) => (scopes.iter().all(has_scope), Reason::MissingScope),
+            Self::AnyRole(roles) => (roles.iter().any(|role| principal.has_role(role)), Reason::MissingRole),
+            Self::AllRoles(roles) => (roles.iter().all(|role| principal.has_role(role)), Reason::MissingRole),
+            Self::AnyScope(scopes) => (scopes.iter().any(|scope| principal.has_scope(scope)), Reason::MissingScope),
+            Self::AllScopes(scopes) => (scopes.iter().all(|scope| principal.has_scope(scope)), Reason::MissingScope),
             Self::Claim(path, test) => {
                 (path.find(principal.claims()).is_some_and(|claim| test.passes(claim)), Reason::ClaimMismatch)
             }

@@ -34,7 +34,7 @@ impl<'a> Host<'a> {
             (Cow::Borrowed(Self::name(name)?), port)
         };
         // `host:` with an empty port is legal (RFC 3986 section 3.2.3).
-        if !port.is_empty() && !(port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok()) {
+        if port.starts_with('+') || (!port.is_empty() && port.parse::<u16>().is_err()) {
             return None;
         }
         Some(Self(if name.bytes().any(|b| b.is_ascii_uppercase()) {

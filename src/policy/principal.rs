@@ -73,6 +73,18 @@ impl Principal {
         self.scopes.iter().map(|scope| &**scope)
     }
 
+    /// Whether it has this role.
+    #[must_use]
+    pub fn has_role(&self, role: &str) -> bool {
+        self.roles().any(|own| own == role)
+    }
+
+    /// Whether it has this scope.
+    #[must_use]
+    pub fn has_scope(&self, scope: &str) -> bool {
+        self.scopes().any(|own| own == scope)
+    }
+
     /// Its tier, if the issuer names one.
     #[must_use]
     pub fn tier(&self) -> Option<&str> {

@@ -45,9 +45,8 @@ impl Methods {
     /// Whether these, standing first, leave nothing for `later` to match.
     fn hide(&self, later: &Self) -> bool {
         let get = self.0.iter().any(|m| **m == *"GET");
-        let named = |m: &Box<str>| self.0.contains(m) || (get && **m == *"HEAD");
         // Named methods are looked at before unnamed ones, so neither kind hides the other.
-        self.0.is_empty() == later.0.is_empty() && later.0.iter().all(named)
+        self.0.is_empty() == later.0.is_empty() && later.0.iter().all(|m| self.0.contains(m) || (get && **m == *"HEAD"))
     }
 }
 

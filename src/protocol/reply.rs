@@ -79,15 +79,15 @@ impl<'a> Reply<'a> {
 /// The challenge of RFC 6750 section 3: no error code where no credential was sent.
 fn challenge(refusal: &Refusal, policy: &Policy, status: u16) -> Option<String> {
     let realm = &policy.realm;
-    let error = match refusal.reason {
-        Reason::NoCredential => return Some(format!("Bearer realm=\"{realm}\"")),
-        Reason::MissingScope => "insufficient_scope",
-        reason => match reason.class() {
-            Class::Unauthenticated => "invalid_token",
-            Class::AmbiguousCredential => "invalid_request",
-            Class::Forbidden if status == 401 => "insufficient_scope",
-            Class::Forbidden | Class::Malformed | Class::Barred | Class::NoEndpoint | Class::Unable => return None,
-        },
+    if refusal.reason == Reason::NoCredential {
+        return Some(format!("Bearer realm=\"{realm}\""));
+    }
+    let error = match refusal.reason.class() {
+        Class::Unauthenticated => "invalid_token",
+        Class::AmbiguousCredential => "invalid_request",
+        // A 401 must carry a challenge (RFC 9110 section 15.5.2); a 403 needs one only where it helps.
+        Class::Forbidden if status == 401 || refusal.reason == Reason::MissingScope => "insufficient_scope",
+        Class::Forbidden | Class::Malformed | Class::Barred | Class::NoEndpoint | Class::Unable => return None,
     };
     let mut challenge = format!("Bearer realm=\"{realm}\", error=\"{error}\"");
     if refusal.reason == Reason::Expired {

@@ -10,5 +10,6 @@
     reason = "a test that cannot go on panics"
 )]
 
-mod smoke;
+mod api;
+mod proxies;
 mod support;

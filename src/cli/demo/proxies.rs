@@ -65,7 +65,7 @@ impl Proxy {
     /// # Errors
     /// If it ends instead, or takes too long: then its log says why.
     pub(super) async fn wait_until_it_answers(&mut self) -> io::Result<()> {
-        let deadline = Instant::now() + START;
+        let started = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait()? {
                 return Err(io::Error::other(format!(
@@ -76,7 +76,7 @@ impl Proxy {
             if TcpStream::connect(self.address).await.is_ok() {
                 return Ok(());
             }
-            if Instant::now() > deadline {
+            if started.elapsed() > START {
                 return Err(io::Error::other(format!(
                     "the proxy does not listen on {}; {} says why",
                     self.address,

@@ -68,7 +68,7 @@ fn authenticator(keys: &Arc<Changing>) -> Authenticator {
 }
 
 fn claims(issuer: &str, subject: &str) -> Value {
-    json!({"iss": format!("https://{issuer}"), "aud": "shop", "sub": subject, "exp": NOW.secs() + 60})
+    json!({"iss": format!("https://{issuer}"), "aud": "shop", "sub": subject, "exp": NOW.secs().saturating_add(60)})
 }
 
 async fn ask(authenticator: &Authenticator, token: &str, now: UnixTime) -> Result<String, Reason> {

@@ -303,13 +303,9 @@ impl Reader {
 
     /// Reads some more; false at the end of the stream.
     async fn fill(&mut self) -> Result<bool> {
-        let mut chunk = [0; 16 * 1024];
-        match self.stream.read(&mut chunk).await {
-            Ok(0) => Ok(false),
-            Ok(length) => {
-                self.buffer.extend_from_slice(&chunk[..length]);
-                Ok(true)
-            }
+        self.buffer.reserve(16 * 1024);
+        match self.stream.read_buf(&mut self.buffer).await {
+            Ok(length) => Ok(length > 0),
             // A server that closes a TLS connection without saying so.
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(false),
             Err(error) => Err(error),

@@ -1,0 +1,29 @@
+# make demo   everything in front of your eyes: gate, sample shop, a real Traefik, a real Envoy
+# make test   all tests, with real proxies
+# make lint   format and lints
+# make footprint   memory and start-up time of the release build
+
+.PHONY: demo test lint footprint build prepare tools
+
+demo: tools build
+	@exec target/release/portcullis demo --traefik .tools/bin/traefik --envoy .tools/bin/envoy --dir .demo
+
+test: tools
+	cargo test --locked
+	$(MAKE) --no-print-directory footprint
+
+lint:
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+
+footprint: build
+	scripts/footprint.sh
+
+build: prepare
+	cargo build --locked --release
+
+tools: prepare
+	@scripts/tools.sh traefik envoy
+
+prepare:
+	@scripts/prepare.sh

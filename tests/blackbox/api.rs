@@ -1,0 +1,1 @@
+//! The gate asked directly, as a proxy asks it.
