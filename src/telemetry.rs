@@ -4,7 +4,8 @@ use tracing_subscriber::filter::LevelFilter;
 
 use crate::config::settings::LogLevel;
 
-/// Starts the operational log. A second call changes nothing.
+/// Starts the operational log. A second call changes nothing. When nobody reads standard error any more, the log is lost and
+/// the gate goes on: by default the library would complain on standard error about standard error, and panic.
 pub fn start(level: LogLevel) {
     let level = match level {
         LogLevel::Error => LevelFilter::ERROR,
@@ -13,7 +14,12 @@ pub fn start(level: LogLevel) {
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Trace => LevelFilter::TRACE,
     };
-    let log = tracing_subscriber::fmt().json().flatten_event(true).with_max_level(level).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_max_level(level)
+        .with_writer(std::io::stderr)
+        .log_internal_errors(false);
     if log.try_init().is_err() {
         tracing::debug!("the operational log was started before");
     }

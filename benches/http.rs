@@ -1,0 +1,239 @@
+//! What a decision costs over HTTP: CPU of the server process for each request, against the same server answering an empty 200.
+//!
+//! `cargo bench --bench http` runs the real binary (audit line to a file, metrics on) and, interleaved, a bare actix handler on
+//! the same listener settings. CPU time of the process, not wall time: the machine may be shared, and the client is on it too.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a benchmark that cannot go on panics, and prints its result"
+)]
+
+#[path = "../tests/blackbox/support/signer.rs"]
+#[expect(dead_code, reason = "shared with the tests, which need more of it")]
+mod signer;
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use actix_web::http::KeepAlive;
+use actix_web::{App, HttpResponse, HttpServer};
+use serde_json::{Value, json};
+use signer::Signer;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+const CONNECTIONS: usize = 40;
+const ROUNDS: usize = 5;
+const ROUND: Duration = Duration::from_secs(2);
+const DISTINCT: usize = 100_000;
+
+fn main() {
+    if std::env::args().any(|argument| argument == "--bare") {
+        return bare();
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(compare());
+}
+
+/// The server that decides nothing.
+fn bare() {
+    actix_web::rt::System::new().block_on(async {
+        let server = HttpServer::new(|| App::new().default_service(actix_web::dev::fn_service(empty)))
+            .keep_alive(KeepAlive::Timeout(Duration::from_secs(120)))
+            .client_request_timeout(Duration::from_secs(5))
+            .backlog(4096)
+            .bind("127.0.0.1:0")
+            .unwrap();
+        println!("{}", server.addrs()[0]);
+        server.run().await.unwrap();
+    });
+}
+
+async fn empty(request: actix_web::dev::ServiceRequest) -> Result<actix_web::dev::ServiceResponse, actix_web::Error> {
+    Ok(request.into_response(HttpResponse::Ok().finish()))
+}
+
+async fn compare() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let (rsa, ed) = (Signer::new("rsa", "RS256"), Signer::new("ed", "EdDSA"));
+    let bare = Server::bare();
+    let gate = Server::gate(folder.path(), &[&rsa, &ed]);
+
+    let one = vec![ask(Some(&token(&rsa, 0)))];
+    println!("one request has {} bytes, its token {}", one[0].len(), token(&rsa, 0).len());
+    let many: Vec<Vec<u8>> = (0..DISTINCT).map(|i| ask(Some(&token(&ed, i)))).collect();
+    let none = vec![ask(None)];
+    let forbidden = vec![ask_for("/products/admin", Some(&token(&rsa, 0)))];
+    load(gate.address, &many, 200, Until::Count(DISTINCT + DISTINCT / 2)).await;
+
+    let cases: [(&str, &Server, &[Vec<u8>], u16); 5] = [
+        ("empty 200", &bare, &one, 200),
+        ("warm allow", &gate, &one, 200),
+        ("refusal 401", &gate, &none, 401),
+        ("refusal 403", &gate, &forbidden, 403),
+        ("100 000 warm tokens", &gate, &many, 200),
+    ];
+    let mut costs = vec![Vec::new(); cases.len()];
+    for round in 0..ROUNDS {
+        for (case, (_, server, requests, status)) in cases.iter().enumerate() {
+            let before = server.cpu();
+            let answered = load(server.address, requests, *status, Until::Time(Instant::now() + ROUND)).await;
+            let spent = server.cpu() - before;
+            costs[case].push(spent.as_secs_f64() * 1e6 / answered as f64);
+        }
+        println!(
+            "round {}: {}",
+            round + 1,
+            costs.iter().map(|c| format!("{:.2}", c[round])).collect::<Vec<_>>().join("  ")
+        );
+    }
+    let median = |list: &[f64]| {
+        let mut sorted = list.to_vec();
+        sorted.sort_by(f64::total_cmp);
+        sorted[sorted.len() / 2]
+    };
+    let base = median(&costs[0]);
+    println!("\n{:22} {:>12} {:>8}", "", "us CPU each", "ratio");
+    for ((name, ..), list) in cases.iter().zip(&costs) {
+        println!("{name:22} {:12.2} {:8.2}", median(list), median(list) / base);
+    }
+    let audited = gate.stop(folder.path());
+    println!("\naudit lines on disk after the end: {audited}");
+}
+
+fn token(signer: &Signer, number: usize) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let claims = json!({
+        "iss": "https://id.shop.localhost", "aud": ["shop", "account"], "sub": format!("8f14e45f-ceea-467f-a1d6-{number:012}"),
+        "iat": now, "exp": now + 3600, "jti": format!("{number:032}"), "azp": "shop-web", "scope": "openid profile email",
+        "roles": ["user"], "tier": "pro", "email": "somebody@shop.example",
+    });
+    signer.token(&claims)
+}
+
+fn ask(token: Option<&str>) -> Vec<u8> {
+    ask_for("/products/42?page=3", token)
+}
+
+/// What Traefik sends.
+fn ask_for(uri: &str, token: Option<&str>) -> Vec<u8> {
+    let authorization = token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
+    format!(
+        "GET /validate HTTP/1.1\r\nHost: 127.0.0.1:7400\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101\r\n\
+         Accept: text/html,application/xhtml+xml;q=0.9\r\nAccept-Encoding: gzip\r\nCookie: theme=dark; lang=en\r\n{authorization}\
+         X-Forwarded-For: 203.0.113.7\r\nX-Forwarded-Host: shop.localhost\r\nX-Forwarded-Method: GET\r\nX-Forwarded-Port: 443\r\n\
+         X-Forwarded-Proto: https\r\nX-Forwarded-Server: edge-1\r\nX-Forwarded-Uri: {uri}\r\n\
+         X-Request-Id: 6f1c1c3e-0b5a-4a6f-9c39-5c9f0d4c0a11\r\n\r\n"
+    )
+    .into_bytes()
+}
+
+#[derive(Clone, Copy)]
+enum Until {
+    Count(usize),
+    Time(Instant),
+}
+
+/// Asks over [`CONNECTIONS`] connections, each request behind the answer to the last one; gives back how many were answered.
+async fn load(address: SocketAddr, requests: &[Vec<u8>], status: u16, until: Until) -> usize {
+    let expected = format!("HTTP/1.1 {status} ");
+    let connections = (0..CONNECTIONS).map(|number| connection(address, requests, number, &expected, until));
+    futures_util::future::join_all(connections).await.into_iter().sum()
+}
+
+async fn connection(address: SocketAddr, requests: &[Vec<u8>], first: usize, expected: &str, until: Until) -> usize {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.set_nodelay(true).unwrap();
+    let mut buffer = vec![0; 4096];
+    let mut answered = 0;
+    loop {
+        match until {
+            Until::Count(count) if answered >= count / CONNECTIONS => return answered,
+            Until::Time(end) if Instant::now() >= end => return answered,
+            Until::Count(_) | Until::Time(_) => {}
+        }
+        stream.write_all(&requests[(first + answered * CONNECTIONS) % requests.len()]).await.unwrap();
+        let mut filled = 0;
+        while !is_whole(&buffer[..filled]) {
+            let read = stream.read(&mut buffer[filled..]).await.unwrap();
+            assert!(read > 0, "the server closed the connection");
+            filled += read;
+        }
+        assert!(buffer.starts_with(expected.as_bytes()), "{}", String::from_utf8_lossy(&buffer[..filled]));
+        answered += 1;
+    }
+}
+
+fn is_whole(answer: &[u8]) -> bool {
+    let Some(end) = answer.windows(4).position(|window| window == b"\r\n\r\n") else { return false };
+    let head = String::from_utf8_lossy(&answer[..end]).to_ascii_lowercase();
+    let length: usize = head.split("content-length: ").nth(1).unwrap().split("\r\n").next().unwrap().parse().unwrap();
+    answer.len() >= end + 4 + length
+}
+
+/// A server in a process of its own.
+struct Server {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Server {
+    fn bare() -> Self {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        let mut child = command.arg("--bare").stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        Self { child, address: line.trim().parse().unwrap() }
+    }
+
+    fn gate(folder: &Path, keys: &[&Signer]) -> Self {
+        let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/shop");
+        let settings = fs::read_to_string(examples.join("portcullis.yaml")).unwrap();
+        let settings = settings.replace("127.0.0.1:7400", "127.0.0.1:0").replace("127.0.0.1:7401", "127.0.0.1:0");
+        let more = "audit: {to: file, file: audit.jsonl}\nstores: {verified_tokens: {max_mebibytes: 1024}}\nshutdown: {not_ready_for: 0s}\n";
+        fs::write(folder.join("portcullis.yaml"), format!("{settings}\n{more}")).unwrap();
+        fs::copy(examples.join("policy.yaml"), folder.join("policy.yaml")).unwrap();
+        let jwks = json!({"keys": keys.iter().map(|key| key.jwk()).collect::<Vec<_>>()});
+        fs::write(folder.join("jwks.json"), jwks.to_string()).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
+        let command = command.arg("serve").arg("--config").arg(folder.join("portcullis.yaml"));
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+        let listening = lines
+            .filter_map(|line| serde_json::from_str::<Value>(&line).ok())
+            .find(|line| line["message"] == "listening");
+        Self { child, address: listening.unwrap()["decisions"].as_str().unwrap().parse().unwrap() }
+    }
+
+    /// CPU time that the process has used, in user and kernel mode.
+    fn cpu(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
+        // USER_HZ is 100 on every Linux that Rust supports.
+        Duration::from_millis(ticks * 10)
+    }
+
+    /// Ends it properly and counts the audit lines.
+    fn stop(mut self, folder: &Path) -> usize {
+        let killed = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
+        assert!(killed.success() && self.child.wait().unwrap().success());
+        BufReader::new(fs::File::open(folder.join("audit.jsonl")).unwrap()).lines().count()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Both fail only if it has ended already.
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
