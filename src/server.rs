@@ -21,7 +21,7 @@ use tracing_actix_web::TracingLogger;
 use crate::config::Loaded;
 use crate::gate::Gate;
 use audit_log::AuditLog;
-use decisions::Decisions;
+use decisions::{Decisions, HeaderNames};
 use lifecycle::Lifecycle;
 use metrics::Metrics;
 
@@ -77,6 +77,7 @@ pub async fn start(loaded: Loaded, audit: AuditLog) -> io::Result<Running> {
         lifecycle: Arc::clone(&lifecycle),
         metrics: Arc::clone(&metrics),
         audit: Arc::clone(&audit),
+        header_names: HeaderNames::of(gate.policy()),
     });
     let mut server = HttpServer::new(move || {
         let service = Arc::clone(&service);

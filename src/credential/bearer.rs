@@ -1,6 +1,6 @@
 //! `Authorization: Bearer TOKEN` (RFC 6750 section 2.1).
 
-use super::Lines;
+use super::{Lines, is_token};
 use crate::policy::Reason;
 
 /// The bearer token; none if there is no `Authorization` or one of another scheme.
@@ -8,20 +8,16 @@ pub(super) fn token<'a>(lines: &Lines<'a>) -> Result<Option<&'a str>, Reason> {
     let Some(line) = lines.only(Reason::DoubledCredential)? else {
         return Ok(None);
     };
-    let Ok(line) = str::from_utf8(line) else {
-        return Err(Reason::MalformedCredential);
-    };
     let line = line.trim_ascii();
-    let (scheme, token) = line.split_once(' ').unwrap_or((line, ""));
-    if !scheme.eq_ignore_ascii_case("bearer") {
+    let scheme_end = line.iter().position(|b| *b == b' ').unwrap_or(line.len());
+    let (scheme, token) = line.split_at(scheme_end);
+    if !scheme.eq_ignore_ascii_case(b"bearer") {
         return Ok(None);
     }
-    // RFC 6750 section 2.1: b64token; what else it must be, the token's own parser says.
-    let token = token.trim_ascii_start();
-    if token.is_empty() || !token.bytes().all(|b| b.is_ascii_graphic() && b != b',') {
-        return Err(Reason::MalformedCredential);
+    match str::from_utf8(token.trim_ascii_start()) {
+        Ok(token) if is_token(token.as_bytes()) => Ok(Some(token)),
+        Ok(_) | Err(_) => Err(Reason::MalformedCredential),
     }
-    Ok(Some(token))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! A token in a cookie (RFC 6265 section 4.2).
 
-use super::Lines;
+use super::{Lines, is_token};
 use crate::policy::Reason;
 
 /// The value of the cookie `name`; none if it is absent or empty. Names count by letter case.
@@ -18,7 +18,7 @@ pub(super) fn token<'a>(lines: &Lines<'a>, name: &str) -> Result<Option<&'a str>
     }
     match found.map(str::from_utf8) {
         None | Some(Ok("")) => Ok(None),
-        Some(Ok(token)) if token.bytes().all(|b| b.is_ascii_graphic() && b != b',') => Ok(Some(token)),
+        Some(Ok(token)) if is_token(token.as_bytes()) => Ok(Some(token)),
         Some(Ok(_) | Err(_)) => Err(Reason::MalformedCredential),
     }
 }

@@ -16,6 +16,11 @@ pub struct Reply<'a> {
     pub body: String,
 }
 
+/// The names of all headers that an answer can have beside the identity headers.
+pub const HEADERS: [&str; 5] = ["cache-control", "content-type", "www-authenticate", REQUEST_ID, ENVOY_REMOVE];
+
+const REQUEST_ID: &str = "x-request-id";
+
 /// The header by which Envoy is told what to remove from the upstream's request.
 const ENVOY_REMOVE: &str = "x-envoy-auth-headers-to-remove";
 
@@ -27,7 +32,7 @@ impl<'a> Reply<'a> {
             Ok(grant) => Self::allow(grant, policy, dialect.map_or(Absent::Empty, Dialect::absent)),
             Err(refusal) => Self::refuse(refusal, policy, request_id),
         };
-        reply.headers.push(("x-request-id", Cow::Borrowed(request_id)));
+        reply.headers.push((REQUEST_ID, Cow::Borrowed(request_id)));
         reply
     }
 

@@ -1,5 +1,6 @@
 //! The decision listener: one handler, nothing else.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -7,14 +8,15 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse};
+use futures_util::future::poll_immediate;
 
 use super::audit_log::AuditLog;
 use super::lifecycle::Lifecycle;
 use super::metrics::Metrics;
 use super::{clock, request_id};
 use crate::gate::{Ask, Gate, audit};
-use crate::policy::{Decision, Reason, Step};
-use crate::protocol::{self, Check, Dialect, Field, Fields, Reply, TrustedProxies};
+use crate::policy::{Decision, Policy, Reason, Step};
+use crate::protocol::{self, Check, Dialect, Field, Fields, Reply, TrustedProxies, reply};
 
 /// What answers.
 #[derive(Debug)]
@@ -31,6 +33,25 @@ pub struct Decisions {
     pub metrics: Arc<Metrics>,
     /// What is recorded.
     pub audit: Arc<AuditLog>,
+    /// The names of the headers in answers.
+    pub header_names: HeaderNames,
+}
+
+/// The names of all headers that an answer can have, made once: making one costs more than sending it.
+#[derive(Debug)]
+pub struct HeaderNames(Vec<HeaderName>);
+
+impl HeaderNames {
+    /// The names in answers under `policy`.
+    #[must_use]
+    pub fn of(policy: &Policy) -> Self {
+        let names = policy.identity.names().chain(reply::HEADERS);
+        Self(names.filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok()).collect())
+    }
+
+    fn find(&self, name: &str) -> Option<HeaderName> {
+        self.0.iter().find(|known| known.as_str() == name).cloned()
+    }
 }
 
 /// Answers one check request.
@@ -102,9 +123,12 @@ impl Decisions {
     }
 
     async fn decide(&self, ask: &Ask<'_>, now: crate::clock::UnixTime) -> Decision {
-        tokio::time::timeout(self.deadline, self.gate.decide(ask, now))
-            .await
-            .unwrap_or_else(|_| Err(Reason::Deadline.into()))
+        let mut decision = pin!(self.gate.decide(ask, now));
+        // Nearly every decision is there at once; only one that waits needs a timer.
+        if let Some(decision) = poll_immediate(decision.as_mut()).await {
+            return decision;
+        }
+        tokio::time::timeout(self.deadline, decision).await.unwrap_or_else(|_| Err(Reason::Deadline.into()))
     }
 
     fn respond(&self, reply: Reply<'_>) -> HttpResponse {
@@ -116,7 +140,7 @@ impl Decisions {
             response.force_close();
         }
         for (name, value) in &reply.headers {
-            let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value)) else {
+            let (Some(name), Ok(value)) = (self.header_names.find(name), HeaderValue::from_str(value)) else {
                 return HttpResponse::ServiceUnavailable().finish();
             };
             response.insert_header((name, value));

@@ -13,13 +13,22 @@ use prometheus_client::registry::{Registry, Unit};
 use super::audit_log::AuditLog;
 use super::lifecycle::Lifecycle;
 use crate::gate::Gate;
-use crate::policy::Decision;
+use crate::policy::{Decision, Reason};
+use crate::protocol::DIALECTS;
 
 /// Upper bounds of the latency histogram, in seconds: from a warm decision to the deadline.
 const BUCKETS: [f64; 13] =
     [10e-6, 25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 10e-3, 50e-3, 100e-3, 250e-3, 1.0];
 
-/// The labels of a decision; each has few values, whatever clients send.
+/// The dialect of what no dialect claims.
+const NO_DIALECT: &str = "none";
+
+fn dialects() -> impl Iterator<Item = &'static str> {
+    [NO_DIALECT].into_iter().chain(DIALECTS.iter().map(|dialect| dialect.name()))
+}
+
+/// The labels of a decision. All combinations are known at the start: a decision counts without looking anything up, and
+/// clients add none.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Outcome {
     outcome: &'static str,
@@ -31,7 +40,8 @@ struct Outcome {
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    decisions: Family<Outcome, Counter>,
+    allowed: Vec<Counter>,
+    denied: Vec<Vec<Counter>>,
     seconds: Histogram,
     gate: Arc<Gate>,
     lifecycle: Arc<Lifecycle>,
@@ -52,16 +62,24 @@ impl Metrics {
             Unit::Seconds,
             seconds.clone(),
         );
-        Self { registry, decisions, seconds, gate, lifecycle, audit }
+        let counter = |outcome, reason, dialect| decisions.get_or_create_owned(&Outcome { outcome, reason, dialect });
+        let allowed = dialects().map(|dialect| counter("allow", "allowed", dialect)).collect();
+        let denied = dialects()
+            .map(|dialect| Reason::ALL.iter().map(|reason| counter("deny", reason.code(), dialect)).collect())
+            .collect();
+        Self { registry, allowed, denied, seconds, gate, lifecycle, audit }
     }
 
     /// Counts a decision.
     pub fn count(&self, decision: &Decision, dialect: Option<&'static str>, took: Duration) {
-        let (outcome, reason) = match decision {
-            Ok(_) => ("allow", "allowed"),
-            Err(refusal) => ("deny", refusal.reason.code()),
+        let place = dialects().position(|name| name == dialect.unwrap_or(NO_DIALECT)).unwrap_or_default();
+        let counter = match decision {
+            Ok(_) => self.allowed.get(place),
+            Err(refusal) => self.denied.get(place).and_then(|reasons| reasons.get(refusal.reason as usize)),
         };
-        self.decisions.get_or_create(&Outcome { outcome, reason, dialect: dialect.unwrap_or("none") }).inc();
+        if let Some(counter) = counter {
+            counter.inc();
+        }
         self.seconds.observe(took.as_secs_f64());
     }
 
