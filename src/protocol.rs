@@ -1,22 +1,24 @@
 //! L3: how each proxy asks and wants to be answered. A dialect is one small file and one entry in
 //! [`DIALECTS`]; mounting, metrics and the parity test iterate that slice.
 
+pub mod caddy;
 pub mod envoy;
 pub mod forwarded;
+pub mod nginx;
 pub mod peer;
 pub mod reply;
 pub mod traefik;
 
 use crate::credential::Presented;
 use crate::gate::Ask;
-use crate::policy::{Reason, RequestFacts, Step};
+use crate::policy::{CanonicalPath, Host, Method, Reason, RequestFacts, Step};
 
 pub use forwarded::{Field, Fields};
 pub use peer::{TrustedPeer, TrustedProxies};
 pub use reply::Reply;
 
 /// Every dialect there is.
-pub static DIALECTS: &[&dyn Dialect] = &[&traefik::Traefik, &envoy::Envoy];
+pub static DIALECTS: &[&dyn Dialect] = &[&traefik::Traefik, &envoy::Envoy, &nginx::Nginx, &caddy::Caddy];
 
 /// How a dialect tells the upstream that an identity header has no value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +27,15 @@ pub enum Absent {
     Empty,
     /// The answer names the header for removal.
     Removed,
+}
+
+/// Which statuses of a refusal a proxy passes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Statuses {
+    /// All of them.
+    All,
+    /// 401 and 403 only; the others are told as 403, the status and the reason in headers of their own.
+    UnauthorizedAndForbidden,
 }
 
 /// A proxy's way of asking.
@@ -44,6 +55,11 @@ pub trait Dialect: std::fmt::Debug + Sync {
 
     /// How a header without a value is told.
     fn absent(&self) -> Absent;
+
+    /// Which statuses the proxy passes on.
+    fn statuses(&self) -> Statuses {
+        Statuses::All
+    }
 }
 
 /// A check request as it arrived, whatever the transport.
@@ -57,6 +73,33 @@ pub struct Check<'a> {
     pub client_target: &'a str,
     /// The header lines that some dialect reads.
     pub fields: &'a Fields<'a>,
+}
+
+impl<'a> Check<'a> {
+    /// The facts of the dialects that state them in `X-Forwarded-Method`, `-Host`, `-Uri` and `-For`.
+    fn forwarded_facts(&self) -> Result<RequestFacts<'a>, Reason> {
+        let uri = self.fields.need(Field::ForwardedUri)?;
+        self.fields.same_original_url(uri)?;
+        Ok(RequestFacts {
+            method: Method::parse(self.fields.need(Field::ForwardedMethod)?)?,
+            host: Host::parse(self.fields.need(Field::ForwardedHost)?)?,
+            path: CanonicalPath::parse(uri)?,
+            client: self.fields.client(&self.peer)?,
+        })
+    }
+}
+
+/// The endpoints of the dialects that ask at a fixed address: `base`, and the two halves below it. The query is the operator's
+/// or, behind some proxies, the client's, and says nothing.
+fn endpoint_below<'t>(base: &str, target: &'t str) -> Option<(Step, &'t str)> {
+    let path = target.split_once('?').map_or(target, |(path, _query)| path);
+    let step = match path.strip_prefix(base)? {
+        "" => Step::Validate,
+        "/authn" => Step::Authenticate,
+        "/authz" => Step::Authorize,
+        _ => return None,
+    };
+    Some((step, ""))
 }
 
 /// The dialect, the step and the client's part of the target that a request target asks for.

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Absent, Dialect};
+use super::{Absent, Dialect, Statuses};
 use crate::policy::{Class, Decision, Grant, Policy, Reason, Refusal};
 
 /// An answer, whatever the transport.
@@ -17,7 +17,11 @@ pub struct Reply<'a> {
 }
 
 /// The names of all headers that an answer can have beside the identity headers.
-pub const HEADERS: [&str; 5] = ["cache-control", "content-type", "www-authenticate", REQUEST_ID, ENVOY_REMOVE];
+pub const HEADERS: [&str; 7] =
+    ["cache-control", "content-type", "www-authenticate", REQUEST_ID, ENVOY_REMOVE, STATUS, REASON];
+
+const STATUS: &str = "x-portcullis-status";
+const REASON: &str = "x-portcullis-reason";
 
 const REQUEST_ID: &str = "x-request-id";
 
@@ -30,7 +34,13 @@ impl<'a> Reply<'a> {
     pub fn new(decision: &'a Decision, policy: &'a Policy, dialect: Option<&dyn Dialect>, request_id: &'a str) -> Self {
         let mut reply = match decision {
             Ok(grant) => Self::allow(grant, policy, dialect.map_or(Absent::Empty, Dialect::absent)),
-            Err(refusal) => Self::refuse(refusal, policy, request_id),
+            Err(refusal) => {
+                let reply = Self::refuse(refusal, policy, request_id);
+                match dialect.map_or(Statuses::All, Dialect::statuses) {
+                    Statuses::All => reply,
+                    Statuses::UnauthorizedAndForbidden => reply.folded(refusal.reason),
+                }
+            }
         };
         reply.headers.push((REQUEST_ID, Cow::Borrowed(request_id)));
         reply
@@ -60,6 +70,16 @@ impl<'a> Reply<'a> {
             headers.push((ENVOY_REMOVE, Cow::Owned(remove)));
         }
         Self { status: 200, headers, body: String::new() }
+    }
+
+    /// For a proxy that passes on 401 and 403 only. The headers are for that proxy; it shows its clients none of them.
+    fn folded(mut self, reason: Reason) -> Self {
+        self.headers.push((STATUS, Cow::Owned(self.status.to_string())));
+        self.headers.push((REASON, Cow::Borrowed(reason.code())));
+        if self.status != 401 {
+            self.status = 403;
+        }
+        self
     }
 
     fn refuse(refusal: &Refusal, policy: &Policy, request_id: &str) -> Self {

@@ -20,8 +20,8 @@ struct Wire {
 fn wire(dialect: &str, method: &str, host: &str, uri: &str, client: &str) -> Wire {
     let client_line = (Field::ForwardedFor, client.as_bytes().to_vec());
     match dialect {
-        "traefik" => Wire {
-            target: "/validate".to_owned(),
+        "traefik" | "nginx" | "caddy" => Wire {
+            target: if dialect == "traefik" { "/validate".to_owned() } else { format!("/{dialect}/validate") },
             method: "GET".to_owned(),
             headers: vec![
                 (Field::ForwardedMethod, method.into()),
@@ -159,5 +159,21 @@ fn c2_every_allow_speaks_of_every_identity_header() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn nginx_hears_200_401_and_403_only_and_the_rest_in_headers() {
+    let file = serde_json::json!({"rules": [{"id": "r", "hosts": ["*"], "paths": ["/**"], "allow": "anonymous"}]});
+    let policy = Policy::compile(&serde_json::from_value(file).expect("policy")).expect("policy");
+    for reason in Reason::ALL {
+        let decision = Err((*reason).into());
+        let reply = Reply::new(&decision, &policy, Some(&nginx::Nginx), "id");
+        let plain = Reply::new(&decision, &policy, Some(&traefik::Traefik), "id").status;
+        assert_eq!(reply.status, if plain == 401 { 401 } else { 403 }, "{reason:?}");
+        let header =
+            |name| reply.headers.iter().find(|(header, _)| *header == name).map(|(_, value)| value.to_string());
+        assert_eq!(header("x-portcullis-status"), Some(plain.to_string()));
+        assert_eq!(header("x-portcullis-reason").as_deref(), Some(reason.code()));
     }
 }

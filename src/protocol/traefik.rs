@@ -7,8 +7,8 @@
 //! | URI | `X-Forwarded-Uri` |
 //! | client address | `X-Forwarded-For` |
 
-use super::{Absent, Check, Dialect, Field};
-use crate::policy::{CanonicalPath, Host, Method, Reason, RequestFacts, Step};
+use super::{Absent, Check, Dialect, endpoint_below};
+use crate::policy::{Reason, RequestFacts, Step};
 
 /// The dialect of Traefik.
 #[derive(Debug)]
@@ -20,25 +20,11 @@ impl Dialect for Traefik {
     }
 
     fn endpoint<'t>(&self, target: &'t str) -> Option<(Step, &'t str)> {
-        let path = target.split_once('?').map_or(target, |(path, _query)| path);
-        let step = match path {
-            "/validate" => Step::Validate,
-            "/validate/authn" => Step::Authenticate,
-            "/validate/authz" => Step::Authorize,
-            _ => return None,
-        };
-        Some((step, ""))
+        endpoint_below("/validate", target)
     }
 
     fn facts<'a>(&self, check: &Check<'a>) -> Result<RequestFacts<'a>, Reason> {
-        let uri = check.fields.need(Field::ForwardedUri)?;
-        check.fields.same_original_url(uri)?;
-        Ok(RequestFacts {
-            method: Method::parse(check.fields.need(Field::ForwardedMethod)?)?,
-            host: Host::parse(check.fields.need(Field::ForwardedHost)?)?,
-            path: CanonicalPath::parse(uri)?,
-            client: check.fields.client(&check.peer)?,
-        })
+        check.forwarded_facts()
     }
 
     fn absent(&self) -> Absent {
