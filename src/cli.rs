@@ -3,6 +3,7 @@
 pub mod check;
 pub mod demo;
 pub mod healthcheck;
+mod probe;
 pub mod serve;
 
 use std::io::Write as _;

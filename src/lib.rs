@@ -9,7 +9,7 @@
 //! | L0 | [`policy`], [`credential`], [`clock`], [`mistake`] | facts, paths, hosts, rules, demands, decisions; no IO, no wall clock |
 //! | L1 | [`token`] | bytes, keys and `now` to verified claims |
 //! | L2 | [`gate`] | the use case and the ports that it needs |
-//! | L3 | [`protocol`], [`keys`] | one outside thing each: a proxy's way of asking, where keys are |
+//! | L3 | [`protocol`], [`keys`], [`tls`] | one outside thing each: a proxy's way of asking, where keys are, certificates |
 //! | L4 | [`config`], [`server`], [`telemetry`], [`cli`] | files, listeners, the clock, the environment |
 //!
 //! # One request walked through it
@@ -44,6 +44,7 @@ pub mod policy;
 pub mod protocol;
 pub mod server;
 pub mod telemetry;
+pub mod tls;
 pub mod token;
 
 #[cfg(test)]

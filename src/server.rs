@@ -20,6 +20,7 @@ use tracing_actix_web::TracingLogger;
 
 use crate::config::Loaded;
 use crate::gate::Gate;
+use crate::tls::Certificate;
 use audit_log::AuditLog;
 use decisions::{Decisions, HeaderNames};
 use lifecycle::Lifecycle;
@@ -62,7 +63,7 @@ impl Running {
 /// # Errors
 /// If an address cannot be bound.
 pub async fn start(loaded: Loaded, audit: AuditLog) -> io::Result<Running> {
-    let Loaded { gate, trusted_proxies, settings, .. } = loaded;
+    let Loaded { gate, trusted_proxies, settings, certificates, .. } = loaded;
     let gate: Arc<Gate> = Arc::new(gate);
     let lifecycle = Arc::new(Lifecycle::default());
     let audit = Arc::new(audit);
@@ -88,7 +89,7 @@ pub async fn start(loaded: Loaded, audit: AuditLog) -> io::Result<Running> {
     if let Some(workers) = listener.workers {
         server = server.workers(workers);
     }
-    let (decisions, decisions_server) = bind(server, "decisions", listener.address, drain)?;
+    let (decisions, decisions_server) = bind(server, "decisions", listener.address, certificates.decisions, drain)?;
 
     let listener = &settings.listeners.admin;
     let state = web::Data::new(admin::Admin { metrics, gate, lifecycle: Arc::clone(&lifecycle) });
@@ -100,7 +101,7 @@ pub async fn start(loaded: Loaded, audit: AuditLog) -> io::Result<Running> {
             .configure(|app| admin::routes(app, fault_endpoint))
     })
     .workers(1);
-    let (admin, admin_server) = bind(server, "admin", listener.address, drain)?;
+    let (admin, admin_server) = bind(server, "admin", listener.address, certificates.admin, drain)?;
 
     let servers = [decisions_server.handle(), admin_server.handle()];
     for server in [decisions_server, admin_server] {
@@ -115,6 +116,7 @@ fn bind<F, I, S, B>(
     server: HttpServer<F, I, S, B>,
     name: &str,
     address: SocketAddr,
+    certificate: Option<Arc<Certificate>>,
     drain: Duration,
 ) -> io::Result<(SocketAddr, Server)>
 where
@@ -130,8 +132,16 @@ where
         .backlog(BACKLOG)
         .client_request_timeout(HEAD_TIMEOUT)
         .disable_signals()
-        .shutdown_timeout(drain.as_secs())
-        .bind(address)
+        .shutdown_timeout(drain.as_secs());
+    let server = match certificate {
+        None => server.bind(address),
+        Some(certificate) => {
+            let config = certificate.config().map_err(io::Error::other)?;
+            actix_web::rt::spawn(certificate.watch());
+            server.bind_rustls_0_23(address, config)
+        }
+    };
+    let server = server
         .map_err(|error| io::Error::new(error.kind(), format!("the {name} listener cannot have {address}: {error}")))?;
     let bound = server.addrs().first().copied().unwrap_or(address);
     Ok((bound, server.run()))

@@ -1,23 +1,22 @@
 //! The second stage: from files to a gate. Every mistake of every file is reported at once.
 
+mod issuers;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::SecretSlice;
-
 use super::document::Document;
 use super::environment;
 use super::report::Report;
-use super::settings::{AuditTo, IssuerFile, KeysFile, SettingsFile};
+use super::settings::{AuditTo, SettingsFile, TlsFile};
 use crate::gate::cache::TokenCache;
 use crate::gate::{Authenticator, Gate};
-use crate::keys::{LoadedKeys, file};
+use crate::keys::LoadedKeys;
 use crate::mistake::Mistake;
 use crate::policy::{Policy, PolicyFile};
 use crate::protocol::TrustedProxies;
-use crate::token::issuer::{Audiences, Types};
-use crate::token::{Issuer, KeySet};
+use crate::tls::Certificate;
 
 /// What the command line says over the file and the environment: dotted path and value.
 pub type Flags = Vec<(String, String)>;
@@ -35,17 +34,29 @@ pub struct Loaded {
     pub warnings: Vec<String>,
     /// How many rules the policy has.
     pub rules: usize,
+    /// The certificates of the listeners that speak TLS.
+    pub certificates: Certificates,
+}
+
+/// The certificates of the listeners that speak TLS.
+#[derive(Debug, Default)]
+pub struct Certificates {
+    /// Of the decision listener.
+    pub decisions: Option<Arc<Certificate>>,
+    /// Of the admin listener.
+    pub admin: Option<Arc<Certificate>>,
 }
 
 /// Shortest idle time of a connection: proxies keep theirs for 90 s, and who closes first while the
 /// other sends loses a request (contract C11).
 const MIN_KEEP_ALIVE: Duration = Duration::from_secs(120);
 
+/// Longest times: far beyond any use, and far from where clocks overflow.
+const MAX_KEEP_ALIVE: Duration = Duration::from_secs(24 * 3600);
+const MAX_SHUTDOWN: Duration = Duration::from_secs(3600);
+
 /// Longest deadline: behind it stand proxies that give up after a second, and people who wait.
 const MAX_DEADLINE: Duration = Duration::from_secs(1);
-
-/// Longest leeway: clocks that are a minute apart are broken, and every second prolongs tokens.
-const MAX_LEEWAY: Duration = Duration::from_secs(60);
 
 /// Largest configuration file, in bytes: ten thousand rules have two MiB.
 const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
@@ -55,13 +66,18 @@ const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
 /// # Errors
 /// All mistakes of all files.
 pub fn load(path: &Path, flags: &Flags) -> Result<Loaded, Report> {
-    let document = open(path)?.layered(&environment::settings(), flags)?;
+    let variables = environment::settings().map_err(|why| Report::plain("environment", why))?;
+    let document = open(path)?.layered(&variables, flags)?;
     let settings: SettingsFile = document.read()?;
     let beside = path.parent().unwrap_or(Path::new("")).to_owned();
     let mut stage = Stage { beside, mistakes: Vec::new(), warnings: Vec::new() };
     stage.check(&settings);
     let trusted_proxies = stage.trusted_proxies(&settings);
     let (issuers, keys) = stage.issuers(&settings.issuers);
+    let certificates = Certificates {
+        decisions: stage.certificate("decisions", settings.listeners.decisions.tls.as_ref()),
+        admin: stage.certificate("admin", settings.listeners.admin.tls.as_ref()),
+    };
     let policy = stage.policy(&settings.policy);
     let Stage { mistakes, warnings, .. } = stage;
     let report = if mistakes.is_empty() { None } else { Some(document.report(mistakes)) };
@@ -71,7 +87,14 @@ pub fn load(path: &Path, flags: &Flags) -> Result<Loaded, Report> {
             let cache = TokenCache::new(max_bytes, random(path)?);
             let authenticator =
                 Authenticator::new(issuers, Arc::new(LoadedKeys::new(keys)), cache, &settings.credentials.cookie_name);
-            Ok(Loaded { gate: Gate::new(policy, authenticator), trusted_proxies, settings, warnings, rules })
+            Ok(Loaded {
+                gate: Gate::new(policy, authenticator),
+                trusted_proxies,
+                settings,
+                warnings,
+                rules,
+                certificates,
+            })
         }
         (Err(policy), _, Some(report)) => Err(report.merge(policy)),
         (Err(report), _, None) | (Ok(_), _, Some(report)) => Err(report),
@@ -131,6 +154,18 @@ impl Stage {
                 "write 120s or more",
             );
         }
+        if listener.keep_alive.0 > MAX_KEEP_ALIVE {
+            self.add(
+                "listeners.decisions.keep_alive",
+                "no connection is idle for longer than a day",
+                "write 1day or less",
+            );
+        }
+        for (key, period) in [("not_ready_for", settings.shutdown.not_ready_for), ("drain", settings.shutdown.drain)] {
+            if period.0 > MAX_SHUTDOWN {
+                self.add(format!("shutdown.{key}"), "the process would seem never to end", "write 1h or less");
+            }
+        }
         if listener.deadline.0.is_zero() || listener.deadline.0 >= MAX_DEADLINE {
             self.add(
                 "listeners.decisions.deadline",
@@ -174,6 +209,21 @@ impl Stage {
         }
     }
 
+    fn certificate(&mut self, listener: &'static str, file: Option<&TlsFile>) -> Option<Arc<Certificate>> {
+        let file = file?;
+        match Certificate::load(listener, self.path(&file.certificate_file), self.path(&file.key_file)) {
+            Ok(certificate) => Some(Arc::new(certificate)),
+            Err(why) => {
+                self.add(
+                    format!("listeners.{listener}.tls"),
+                    why,
+                    "name a certificate and its own private key, both in PEM",
+                );
+                None
+            }
+        }
+    }
+
     fn trusted_proxies(&mut self, settings: &SettingsFile) -> Option<TrustedProxies> {
         let at = "listeners.decisions.trusted_proxies";
         let networks = settings.listeners.decisions.trusted_proxies.clone();
@@ -198,168 +248,5 @@ impl Stage {
         let file: PolicyFile = document.read()?;
         let policy = Policy::compile(&file).map_err(|mistakes| document.report(mistakes))?;
         Ok((policy, file.rules.len()))
-    }
-
-    fn issuers(&mut self, files: &[IssuerFile]) -> (Vec<Issuer>, Vec<KeySet>) {
-        if files.is_empty() {
-            self.add("issuers", "no issuer is trusted, so that nobody could ever be told", "write at least one issuer");
-        }
-        let mut keys = Vec::new();
-        let mut issuers: Vec<Issuer> = Vec::new();
-        for (index, file) in files.iter().enumerate() {
-            let at = format!("issuers[{index}]");
-            let named = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_.".contains(&b);
-            if file.name.is_empty() || !file.name.bytes().all(named) {
-                self.add(
-                    format!("{at}.name"),
-                    format!("`{}` is no issuer name", file.name),
-                    "write lower-case letters, digits, `-`, `_` and `.`",
-                );
-            }
-            if issuers.iter().any(|earlier| *earlier.name == *file.name) {
-                self.add(
-                    format!("{at}.name"),
-                    format!("the name `{}` is taken", file.name),
-                    "give each issuer a name of its own",
-                );
-            }
-            if issuers.iter().any(|earlier| *earlier.issuer == *file.issuer) {
-                self.add(
-                    format!("{at}.issuer"),
-                    "this issuer is configured twice",
-                    "write all that it may do in one entry",
-                );
-            }
-            if file.issuer.trim().is_empty() {
-                self.add(
-                    format!("{at}.issuer"),
-                    "the issuer has no identifier",
-                    "write the exact text of its tokens' `iss`",
-                );
-            }
-            issuers.push(self.issuer(file, &at));
-            keys.push(self.keys(file, &at));
-        }
-        (issuers, keys)
-    }
-
-    fn issuer(&mut self, file: &IssuerFile, at: &str) -> Issuer {
-        if file.leeway.0 > MAX_LEEWAY {
-            self.add(
-                format!("{at}.leeway"),
-                "every second of it prolongs every token",
-                "write 60s or less; 5s is usual",
-            );
-        }
-        let audiences = match (file.danger_any_audience, file.audiences.is_empty()) {
-            (false, true) => {
-                self.add(
-                    format!("{at}.audiences"),
-                    "tokens meant for other services would be taken",
-                    "write the audience of your services, or danger_any_audience: true",
-                );
-                Audiences::OneOf(Vec::new())
-            }
-            (true, false) => {
-                self.add(format!("{at}.danger_any_audience"), "it contradicts `audiences`", "remove one of them");
-                Audiences::Any
-            }
-            (true, true) => Audiences::Any,
-            (false, false) => Audiences::OneOf(file.audiences.iter().map(|aud| aud.as_str().into()).collect()),
-        };
-        if file.audiences.iter().any(|aud| aud.trim().is_empty()) {
-            self.add(format!("{at}.audiences"), "an audience is empty", "remove it");
-        }
-        let lower: Vec<String> = file.types.iter().map(|typ| typ.to_ascii_lowercase()).collect();
-        let types = Types {
-            names: lower
-                .iter()
-                .filter(|typ| *typ != "none")
-                .map(|typ| typ.strip_prefix("application/").unwrap_or(typ).into())
-                .collect(),
-            absent: lower.iter().any(|typ| typ == "none"),
-        };
-        if lower.is_empty() || lower.iter().any(|typ| typ.trim().is_empty()) {
-            self.add(
-                format!("{at}.types"),
-                "no token type is taken, or one is empty",
-                "write [JWT, at+jwt]; add none for tokens without `typ`",
-            );
-        }
-        for (key, path) in [("roles", &file.claims.roles), ("scopes", &file.claims.scopes), ("tier", &file.claims.tier)]
-        {
-            if !path.is_sane() {
-                self.add(
-                    format!("{at}.claims.{key}"),
-                    format!("`{path}` is no claim path"),
-                    "write names joined by single dots, one URI, or a list of names",
-                );
-            }
-        }
-        Issuer {
-            name: file.name.as_str().into(),
-            issuer: file.issuer.as_str().into(),
-            audiences,
-            types,
-            leeway: file.leeway.0,
-            roles: file.claims.roles.clone(),
-            scopes: file.claims.scopes.clone(),
-            tier: file.claims.tier.clone(),
-        }
-    }
-
-    fn keys(&mut self, file: &IssuerFile, at: &str) -> KeySet {
-        let (source, loaded) = self.key_source(&file.keys, &file.algorithms);
-        match loaded {
-            Ok(loaded) => {
-                self.warnings
-                    .extend(loaded.set_aside.iter().map(|why| format!("issuer `{}`: {why}; set aside", file.name)));
-                return loaded.keys;
-            }
-            Err(why) if source.is_empty() => self.add(
-                format!("{at}.keys"),
-                why,
-                "write exactly one of jwks_file, pem_file, hmac_secret_file, hmac_secret_env",
-            ),
-            Err(why) => {
-                self.add(format!("{at}.keys.{source}"), why, "name a source with keys that verify this issuer's tokens")
-            }
-        }
-        KeySet::default()
-    }
-
-    fn key_source(
-        &self,
-        keys: &KeysFile,
-        allowed: &[crate::token::Algorithm],
-    ) -> (&'static str, Result<file::Loaded, String>) {
-        let bytes = |path: &Path| {
-            let path = self.path(path);
-            read(&path, file::MAX_KEY_FILE_BYTES as u64).map_err(|why| format!("{}: {why}", path.display()))
-        };
-        let in_file = |path: &Path, why: String| format!("{}: {why}", self.path(path).display());
-        match (&keys.jwks_file, &keys.pem_file, &keys.hmac_secret_file, &keys.hmac_secret_env) {
-            (Some(path), None, None, None) => (
-                "jwks_file",
-                bytes(path).and_then(|text| file::jwk_set(&text, allowed).map_err(|why| in_file(path, why))),
-            ),
-            (None, Some(path), None, None) => {
-                ("pem_file", bytes(path).and_then(|text| file::pem(&text, allowed).map_err(|why| in_file(path, why))))
-            }
-            (None, None, Some(path), None) => {
-                let secret = bytes(path).map(|text| SecretSlice::from(text.trim_ascii_end().to_vec()));
-                (
-                    "hmac_secret_file",
-                    secret.and_then(|secret| file::secret(&secret, allowed).map_err(|why| in_file(path, why))),
-                )
-            }
-            (None, None, None, Some(name)) => {
-                let secret = environment::secret(name)
-                    .ok_or_else(|| format!("the environment has no variable `{name}`, or it is empty"));
-                ("hmac_secret_env", secret.and_then(|secret| file::secret(&secret, allowed)))
-            }
-            (None, None, None, None) => ("", Err("no source of keys is named".into())),
-            _ => ("", Err("more than one source of keys is named".into())),
-        }
     }
 }

@@ -62,6 +62,18 @@ pub struct DecisionsFile {
     pub deadline: Period,
     /// How many threads serve it. Default: one for each core.
     pub workers: Option<usize>,
+    /// Speaks TLS. Default: plain HTTP.
+    pub tls: Option<TlsFile>,
+}
+
+/// TLS on a listener. The files are looked at every second; a changed certificate serves new connections.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsFile {
+    /// The certificate and its chain, in PEM.
+    pub certificate_file: PathBuf,
+    /// Its private key, in PEM.
+    pub key_file: PathBuf,
 }
 
 /// The listener for operators.
@@ -72,6 +84,8 @@ pub struct AdminFile {
     pub address: SocketAddr,
     /// Whether `/fail` is there, which makes `/health` answer 500 until restart. Default `false`.
     pub danger_fault_endpoint: bool,
+    /// Speaks TLS. Default: plain HTTP.
+    pub tls: Option<TlsFile>,
 }
 
 /// One trusted issuer.
@@ -234,13 +248,14 @@ impl Default for DecisionsFile {
             keep_alive: Period::millis(120_000),
             deadline: Period::millis(500),
             workers: None,
+            tls: None,
         }
     }
 }
 
 impl Default for AdminFile {
     fn default() -> Self {
-        Self { address: loopback(7401), danger_fault_endpoint: false }
+        Self { address: loopback(7401), danger_fault_endpoint: false, tls: None }
     }
 }
 

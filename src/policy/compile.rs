@@ -295,7 +295,7 @@ fn access(file: &AllowFile, at: &str, mistakes: &mut Mistakes) -> Access {
         AllowFile::Authenticated => Access::Principal(Vec::new()),
         AllowFile::Demands(file) => {
             let demands = demands(file, at, mistakes);
-            if demands.is_empty() {
+            if file.roles.is_none() && file.scopes.is_none() && file.claims.is_empty() {
                 mistakes.add(at, "the map demands nothing", "write roles, scopes or claims, or the word authenticated");
             }
             Access::Principal(demands)

@@ -44,8 +44,8 @@ impl IdentityHeaders {
         headers
     }
 
-    /// The aliases of all identity headers, joined by commas: names that CGI, WSGI and PHP read as
-    /// the header itself. A proxy that can is told to remove them.
+    /// The aliases of all identity headers, joined by commas: names that CGI, WSGI and PHP read as the header itself. A proxy
+    /// that can is told to remove them. Empty if no header's name has a hyphen.
     #[must_use]
     pub fn aliases(&self) -> &str {
         &self.aliases
@@ -163,8 +163,8 @@ mod tests {
         for alias in ["x_user_id", "x.user.id", "x-user.id", "x_user-id"] {
             assert!(all.iter().any(|a| a == alias), "{alias}");
         }
-        assert_eq!(aliases("user"), Vec::<String>::new());
-        assert_eq!(aliases("a-b-c-d-e"), ["a_b_c_d_e", "a.b.c.d.e"]);
+        assert!(aliases("user").is_empty());
+        assert_eq!(aliases("a-b-c-d-e").join(" "), "a_b_c_d_e a.b.c.d.e");
     }
 
     #[test]

@@ -63,8 +63,15 @@ impl<'a> CanonicalPath<'a> {
     /// The same path with letter case folded, for policies with `case_insensitive_paths`.
     #[must_use]
     pub fn folded(&self) -> CanonicalPath<'static> {
-        CanonicalPath(Cow::Owned(self.0.to_lowercase()))
+        CanonicalPath(Cow::Owned(folded(&self.0)))
     }
+}
+
+/// `text` without letter case. Through capitals and back, because some upstreams compare capitals: there `ſ` is `S` and `ı` is
+/// `I`, and a rule for `/users` must not be escaped by `/uſers`.
+pub(super) fn folded(text: &str) -> String {
+    let capitals = text.chars().flat_map(char::to_lowercase).flat_map(char::to_uppercase);
+    capitals.flat_map(char::to_lowercase).collect()
 }
 
 /// Percent-decodes (RFC 3986 section 2.1) what is safe to decode.

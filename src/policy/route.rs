@@ -11,6 +11,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::path::folded;
 use super::pattern::{Pattern, Segment};
 use super::{CanonicalPath, Host, Method, Rule};
 
@@ -94,7 +95,7 @@ impl RouteTable {
         let mut node = self.trie(host)?;
         for segment in &pattern.segments {
             node = match segment {
-                Segment::Literal(text) if fold => node.literals.entry(text.to_lowercase().into()).or_default(),
+                Segment::Literal(text) if fold => node.literals.entry(folded(text).into()).or_default(),
                 Segment::Literal(text) => node.literals.entry(text.as_str().into()).or_default(),
                 Segment::Any => node.any.get_or_insert_default(),
             };

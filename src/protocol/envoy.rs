@@ -8,9 +8,9 @@
 //! | URI | its target behind the prefix |
 //! | client address | `X-Forwarded-For`, set by `headers_to_add` |
 //!
-//! The prefixes end where the client's path begins, and that begins with `/`: so none of them may
-//! be another one followed by `/`. `/envoy/validate/authn` would be: a client asking for `/authn/x`
-//! behind the prefix `/envoy/validate` could choose the half check. Hence `validate-authn`.
+//! Where the prefix ends and the client's path begins, nothing tells: so no prefix may begin with another one.
+//! `/envoy/validate/authn` would: a client asking for `/authn/x` behind the prefix `/envoy/validate` could choose the half check.
+//! Hence `/envoy/authn` and `/envoy/authz`.
 
 use super::{Absent, Check, Dialect, Field};
 use crate::policy::{CanonicalPath, Host, Method, Reason, RequestFacts, Step};
@@ -19,11 +19,8 @@ use crate::policy::{CanonicalPath, Host, Method, Reason, RequestFacts, Step};
 #[derive(Debug)]
 pub struct Envoy;
 
-const PREFIXES: [(&str, Step); 3] = [
-    ("/envoy/validate", Step::Validate),
-    ("/envoy/validate-authn", Step::Authenticate),
-    ("/envoy/validate-authz", Step::Authorize),
-];
+const PREFIXES: [(&str, Step); 3] =
+    [("/envoy/validate", Step::Validate), ("/envoy/authn", Step::Authenticate), ("/envoy/authz", Step::Authorize)];
 
 impl Dialect for Envoy {
     fn name(&self) -> &'static str {

@@ -61,12 +61,14 @@ impl<'a> Reply<'a> {
                 (Some(value), Absent::Removed) if !value.is_empty() => headers.push((name, Cow::Borrowed(value))),
                 (None, Absent::Empty) => headers.push((name, Cow::Borrowed(""))),
                 (_, Absent::Removed) => {
-                    remove.push(',');
+                    if !remove.is_empty() {
+                        remove.push(',');
+                    }
                     remove.push_str(name);
                 }
             }
         }
-        if absent == Absent::Removed {
+        if !remove.is_empty() {
             headers.push((ENVOY_REMOVE, Cow::Owned(remove)));
         }
         Self { status: 200, headers, body: String::new() }

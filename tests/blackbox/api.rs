@@ -1,1 +1,14 @@
 //! The gate asked directly, as a proxy asks it.
+
+mod bad_input;
+mod configuration;
+mod contract;
+mod credentials;
+mod endpoints;
+mod operations;
+mod probe;
+mod threats_a;
+mod threats_b;
+mod threats_c;
+mod threats_d;
+mod tokens;

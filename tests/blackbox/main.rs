@@ -13,3 +13,4 @@
 mod api;
 mod proxies;
 mod support;
+mod tls;

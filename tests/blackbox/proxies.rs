@@ -8,6 +8,7 @@ mod chain;
 mod demo;
 mod identity;
 mod limits;
+mod load_balancer;
 mod outage;
 mod parity;
 mod paths;

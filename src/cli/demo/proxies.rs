@@ -2,12 +2,15 @@
 
 use std::fs::File;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::net::TcpStream;
+use actix_web::rt::task::spawn_blocking;
+
+use crate::cli::probe::{self, Transport};
 
 /// How long a proxy may take to listen; a fresh machine reads its program from disk first.
 const START: Duration = Duration::from_secs(20);
@@ -31,6 +34,7 @@ impl Front {
 pub(super) struct Proxy {
     child: Child,
     address: SocketAddr,
+    transport: Arc<Transport>,
     log: PathBuf,
 }
 
@@ -40,27 +44,46 @@ impl Proxy {
             .replace("filename: traefik/dynamic.yml", "filename: dynamic.yml");
         std::fs::write(dir.join("traefik.yml"), fixed)?;
         std::fs::write(dir.join("dynamic.yml"), include_str!("../../../traefik/dynamic.yml"))?;
-        Self::start(program, dir, &["--configFile=traefik.yml"], "traefik.log", 8443)
+        Self::start(
+            program,
+            dir,
+            &["--configFile=traefik.yml"],
+            "traefik.log",
+            8443,
+            Transport::with_any_certificate()?,
+        )
     }
 
     pub(super) fn envoy(program: &Path, dir: &Path) -> io::Result<Self> {
         std::fs::write(dir.join("envoy.yaml"), include_str!("../../../envoy/envoy.yaml"))?;
         // Hot restart would let two demos on one machine meet in shared memory.
         let arguments = ["-c", "envoy.yaml", "--concurrency", "1", "--disable-hot-restart", "--log-level", "warning"];
-        Self::start(program, dir, &arguments, "envoy.log", 10000)
+        Self::start(program, dir, &arguments, "envoy.log", 10000, Transport::Plain)
     }
 
-    fn start(program: &Path, dir: &Path, arguments: &[&str], log: &str, port: u16) -> io::Result<Self> {
+    fn start(
+        program: &Path,
+        dir: &Path,
+        arguments: &[&str],
+        log: &str,
+        port: u16,
+        transport: Transport,
+    ) -> io::Result<Self> {
+        // Whoever has the address already would be taken for the proxy.
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        drop(TcpListener::bind(address).map_err(|error| {
+            io::Error::new(error.kind(), format!("{} cannot have {address}: {error}", program.display()))
+        })?);
         let program = program.canonicalize().map_err(|error| named(error, program))?;
         let path = dir.join(log);
         let output = File::create(&path)?;
         let mut command = Command::new(&program);
         command.args(arguments).current_dir(dir).stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
         let child = command.spawn().map_err(|error| named(error, &program))?;
-        Ok(Self { child, address: SocketAddr::from(([127, 0, 0, 1], port)), log: path })
+        Ok(Self { child, address, transport: Arc::new(transport), log: path })
     }
 
-    /// Waits until it listens.
+    /// Waits until it serves: listening is not enough, since routes and health checks come later.
     ///
     /// # Errors
     /// If it ends instead, or takes too long: then its log says why.
@@ -68,20 +91,18 @@ impl Proxy {
         let started = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait()? {
-                return Err(io::Error::other(format!(
-                    "the proxy ended with {status}; {} says why",
-                    self.log.display()
-                )));
+                let log = self.log.display();
+                return Err(io::Error::other(format!("the proxy ended with {status}; {log} says why")));
             }
-            if TcpStream::connect(self.address).await.is_ok() {
+            let (transport, address) = (Arc::clone(&self.transport), self.address);
+            // An open route: it asks proxy and upstream, and leaves the gate's log alone.
+            let asked = spawn_blocking(move || probe::status(&transport, address, "shop.localhost", "/health"));
+            if matches!(asked.await, Ok(Ok(200))) {
                 return Ok(());
             }
             if started.elapsed() > START {
-                return Err(io::Error::other(format!(
-                    "the proxy does not listen on {}; {} says why",
-                    self.address,
-                    self.log.display()
-                )));
+                let (address, log) = (self.address, self.log.display());
+                return Err(io::Error::other(format!("the proxy does not serve on {address}; {log} says why")));
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }

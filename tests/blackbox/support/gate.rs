@@ -2,9 +2,9 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -59,6 +59,8 @@ pub(crate) struct Config {
     pub(crate) files: Vec<(String, String)>,
     /// Environment variables.
     pub(crate) environment: Vec<(String, String)>,
+    /// Further arguments of the command.
+    pub(crate) arguments: Vec<String>,
 }
 
 impl Config {
@@ -73,7 +75,8 @@ impl Config {
         // Tests end gates all the time: nobody needs to notice first.
         let settings = format!("{settings}\nshutdown: {{not_ready_for: 0s}}\n");
         let jwks = json!({"keys": [KEY.jwk()]}).to_string();
-        Self { settings, policy: read("policy.yaml"), files: vec![("jwks.json".into(), jwks)], environment: Vec::new() }
+        let files = vec![("jwks.json".into(), jwks)];
+        Self { settings, policy: read("policy.yaml"), files, environment: Vec::new(), arguments: Vec::new() }
     }
 
     /// The shop's settings with another policy.
@@ -102,10 +105,20 @@ impl Config {
         self
     }
 
+    /// Adds an argument to the command.
+    pub(crate) fn arg(mut self, argument: &str) -> Self {
+        self.arguments.push(argument.to_owned());
+        self
+    }
+
     /// Writes the files into a new folder.
     pub(crate) fn write(&self) -> TempDir {
         let folder = TempDir::new().expect("a temporary folder");
-        let put = |name: &str, text: &str| fs::write(folder.path().join(name), text).expect("a file");
+        let put = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+            fs::write(path, text).expect("a file");
+        };
         put("portcullis.yaml", &self.settings);
         put("policy.yaml", &self.policy);
         self.files.iter().for_each(|(name, text)| put(name, text));
@@ -124,15 +137,31 @@ impl Config {
 
     fn run(&self, command: &str) -> (i32, String) {
         let folder = self.write();
-        let output: Output = self.command(folder.path(), command).output().expect("the program runs");
-        let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
-        (output.status.code().unwrap_or(-1), text.replace(&format!("{}/", folder.path().display()), ""))
+        let output = folder.path().join("what it prints");
+        let file = fs::File::create(&output).expect("a file");
+        let mut program = self.command(folder.path(), command);
+        let mut child =
+            program.stdout(file.try_clone().expect("a file")).stderr(file).spawn().expect("the program runs");
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let code = loop {
+            match child.try_wait().expect("its state") {
+                Some(status) => break status.code().unwrap_or(-1),
+                None if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(2)),
+                // It serves: then the code is none that a program has.
+                None => {
+                    child.kill().and_then(|()| child.wait()).expect("it ends");
+                    break -1;
+                }
+            }
+        };
+        let text = fs::read_to_string(output).expect("text");
+        (code, text.replace(&format!("{}/", folder.path().display()), ""))
     }
 
     fn command(&self, folder: &Path, command: &str) -> Command {
         let mut program = Command::new(PROGRAM);
         program.arg(command).arg("--config").arg(folder.join("portcullis.yaml")).stdin(Stdio::null());
-        program.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        program.args(&self.arguments).envs(self.environment.iter().map(|(name, value)| (name, value)));
         program
     }
 }
@@ -229,7 +258,15 @@ impl Gate {
     pub(crate) async fn audited(&self, request_id: &str) -> Value {
         let deadline = Instant::now() + Duration::from_secs(5);
         loop {
-            if let Some(line) = self.audit().into_iter().rev().find(|line| line["request_id"] == request_id) {
+            let found = self
+                .audit
+                .lock()
+                .expect("no panic")
+                .iter()
+                .rev()
+                .find(|line| line["request_id"] == request_id)
+                .cloned();
+            if let Some(line) = found {
                 return line;
             }
             assert!(Instant::now() < deadline, "no audit line for {request_id}: {:?}", self.audit());
@@ -250,13 +287,6 @@ impl Gate {
         self.send("GET", "/validate", &all).await
     }
 
-    /// Asks as Envoy does: the client's method, its path behind the prefix, its host.
-    pub(crate) async fn ask_as_envoy(&self, method: &str, uri: &str, headers: &[(&str, &str)]) -> Answer {
-        let mut all = vec![("X-Forwarded-For", "203.0.113.7"), ("X-Forwarded-Proto", "https")];
-        all.extend_from_slice(headers);
-        self.send(method, &format!("/envoy/validate{uri}"), &all).await
-    }
-
     /// Sends any request to the decision listener and waits for its audit line.
     pub(crate) async fn send(&self, method: &str, target: &str, headers: &[(&str, &str)]) -> Answer {
         let mut headers = headers.to_vec();
@@ -267,12 +297,27 @@ impl Gate {
         if let Some(id) = &id {
             headers.push(("X-Request-ID", id));
         }
-        let response = raw::send(self.decisions, raw::request(method, target, &headers, b"")).await;
+        self.exchange(&raw::request(method, target, &headers, b"")).await
+    }
+
+    /// Sends any bytes to the decision listener, reads one answer and waits for its audit line.
+    pub(crate) async fn exchange(&self, bytes: &[u8]) -> Answer {
+        self.exchange_by(raw::Client::plain(self.decisions), bytes).await
+    }
+
+    /// The same from another loopback address: to the gate that is another peer.
+    pub(crate) async fn exchange_from(&self, source: impl Into<IpAddr>, bytes: &[u8]) -> Answer {
+        self.exchange_by(raw::Client::plain(self.decisions).with_source(source), bytes).await
+    }
+
+    async fn exchange_by(&self, client: raw::Client, bytes: &[u8]) -> Answer {
+        let response = client.send(bytes).await;
         let audit = match response.header("x-request-id") {
             Some(id) => self.audited(id).await,
             None => Value::Null,
         };
-        Answer { response, audit }
+        let asked = String::from_utf8_lossy(bytes.get(..400).unwrap_or(bytes)).into_owned();
+        Answer { response, audit, asked }
     }
 
     /// Asks the admin listener.
@@ -332,7 +377,12 @@ pub(crate) struct Answer {
     pub(crate) response: raw::Response,
     /// The audit line; null if the answer had no request id (then the HTTP parser refused, not the gate).
     pub(crate) audit: Value,
+    /// The beginning of the question, for people.
+    pub(crate) asked: String,
 }
+
+/// Beginnings of the names under which an answer speaks of identity.
+const IDENTITY: [&str; 2] = ["x-user-", "x-envoy-auth-headers-to-remove"];
 
 impl Answer {
     /// The status.
@@ -350,10 +400,20 @@ impl Answer {
         self.response.header(name)
     }
 
-    /// Asserts status and reason.
+    /// The rule in the audit line; empty if there is none.
+    pub(crate) fn rule(&self) -> &str {
+        self.audit["rule"].as_str().unwrap_or_default()
+    }
+
+    /// Asserts status and reason, and that a refusal carries no identity.
     #[track_caller]
     pub(crate) fn expect(&self, status: u16, reason: &str) -> &Self {
-        assert_eq!((self.status(), self.reason()), (status, reason), "{self:?}");
+        assert_eq!((self.status(), self.reason()), (status, reason), "{}{self:#?}", self.asked);
+        if self.status() != 200 {
+            let mut names = self.response.headers.iter().map(|(name, _)| name.to_ascii_lowercase());
+            let identity = names.find(|name| IDENTITY.iter().any(|begin| name.starts_with(begin)));
+            assert_eq!(identity, None, "a refusal with an identity: {self:#?}");
+        }
         self
     }
 }

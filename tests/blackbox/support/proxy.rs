@@ -23,14 +23,13 @@ pub(crate) struct Options {
     upstreams: [SocketAddr; 2],
     lift_rate_limit: bool,
     edits: Vec<(String, String)>,
-    ready: (String, u16),
 }
 
 impl Options {
     /// The shipped files with this gate and these two servers behind every service. The proxy counts as started when `/health`,
     /// which is open, answers 200.
     pub(crate) fn new(gate: SocketAddr, upstreams: [SocketAddr; 2]) -> Self {
-        Self { gate, upstreams, lift_rate_limit: false, edits: Vec::new(), ready: ("/health".to_owned(), 200) }
+        Self { gate, upstreams, lift_rate_limit: false, edits: Vec::new() }
     }
 
     /// Makes the limit per minute so high that no test meets it. The limit of requests in flight stays.
@@ -42,12 +41,6 @@ impl Options {
     /// Replaces a text wherever it occurs in the proxy's files. Starting panics if it occurs nowhere.
     pub(crate) fn edit(mut self, from: &str, to: &str) -> Self {
         self.edits.push((from.to_owned(), to.to_owned()));
-        self
-    }
-
-    /// Waits for another answer than 200 at `/health`, e.g. when the upstreams are down on purpose.
-    pub(crate) fn ready_when(mut self, target: &str, status: u16) -> Self {
-        self.ready = (target.to_owned(), status);
         self
     }
 }
@@ -88,7 +81,7 @@ impl Traefik {
 
             let mut command = Command::new(tool("traefik"));
             command.arg(format!("--configFile={}", paths[0].display()));
-            let process = Process::start(command, folder, raw::Client::tls(https), &options.ready).await?;
+            let process = Process::start(command, folder, raw::Client::tls(https)).await?;
             Ok(Self { process, http, https })
         })
         .await
@@ -123,7 +116,7 @@ impl Traefik {
 /// A running Envoy with `envoy/envoy.yaml`. It is killed with the value.
 #[derive(Debug)]
 pub(crate) struct Envoy {
-    process: Process,
+    _process: Process,
     http: SocketAddr,
     admin: SocketAddr,
 }
@@ -158,8 +151,8 @@ impl Envoy {
             command
                 .args(["--disable-hot-restart", "--concurrency", "1", "--log-level", "warning", "-c"])
                 .arg(&paths[0]);
-            let process = Process::start(command, folder, raw::Client::plain(http), &options.ready).await?;
-            Ok(Self { process, http, admin })
+            let process = Process::start(command, folder, raw::Client::plain(http)).await?;
+            Ok(Self { _process: process, http, admin })
         })
         .await
     }
@@ -182,11 +175,6 @@ impl Envoy {
     /// A well-behaved client that knows the shop's host. It speaks HTTP/1.1; add `.http2_prior_knowledge()` for HTTP/2.
     pub(crate) fn client(&self) -> reqwest::ClientBuilder {
         client(self.http)
-    }
-
-    /// What Envoy has logged so far.
-    pub(crate) fn log(&self) -> String {
-        self.process.log()
     }
 }
 
@@ -280,24 +268,18 @@ struct Process {
 }
 
 impl Process {
-    async fn start(
-        mut command: Command,
-        folder: TempDir,
-        client: raw::Client,
-        ready: &(String, u16),
-    ) -> Result<Self, Failure> {
+    async fn start(mut command: Command, folder: TempDir, client: raw::Client) -> Result<Self, Failure> {
         let log = File::create(folder.path().join("log")).expect("a log file");
         let errors = log.try_clone().expect("a second handle");
         let child = command.current_dir(folder.path()).stdin(Stdio::null()).stdout(log).stderr(errors).spawn();
         let child = child.unwrap_or_else(|error| panic!("{}: {error}", command.get_program().display()));
         let mut process = Self { child, folder };
-        let (target, wanted) = ready;
         let client = client.with_source(PROBING).with_timeout(Duration::from_secs(2));
-        let question = raw::request("GET", target, &[], b"");
+        let question = raw::request("GET", "/health", &[], b"");
         let deadline = Instant::now() + START;
         loop {
             let answer = client.try_send(&question).await;
-            if answer.as_ref().is_ok_and(|response| response.status == *wanted) {
+            if answer.as_ref().is_ok_and(|response| response.status == 200) {
                 return Ok(process);
             }
             let ended = process.child.try_wait().expect("the state of a child").is_some();
@@ -306,11 +288,8 @@ impl Process {
                 return Err(Failure::PortTaken);
             }
             if ended || Instant::now() > deadline {
-                let why = if ended {
-                    "ended".to_owned()
-                } else {
-                    format!("did not answer {wanted} at {target}, but {answer:?}")
-                };
+                let why =
+                    if ended { "ended".to_owned() } else { format!("did not answer 200 at /health, but {answer:?}") };
                 return Err(Failure::Other(format!("{} {why}; its log:\n{log}", command.get_program().display())));
             }
             tokio::time::sleep(Duration::from_millis(25)).await;

@@ -35,16 +35,10 @@ struct Shared {
     name: String,
     delay_millis: AtomicU64,
     requests: Mutex<Vec<Recorded>>,
-    probes: AtomicUsize,
     open: AtomicUsize,
 }
 
 impl Upstream {
-    /// Starts one named `upstream` on a free port.
-    pub(crate) async fn start() -> Self {
-        Self::named("upstream").await
-    }
-
     /// Starts one on a free port; its answers carry the name.
     pub(crate) async fn named(name: &str) -> Self {
         Self::at(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), name).await
@@ -62,7 +56,6 @@ impl Upstream {
             name: name.to_owned(),
             delay_millis: AtomicU64::new(0),
             requests: Mutex::new(Vec::new()),
-            probes: AtomicUsize::new(0),
             open: AtomicUsize::new(0),
         });
         let accepting = tokio::spawn(accept(listener, Arc::clone(&shared)));
@@ -80,8 +73,7 @@ impl Upstream {
         self.shared.delay_millis.store(millis, Ordering::SeqCst);
     }
 
-    /// The requests so far, in the order of arrival. Health checks of the proxies, and the question whether a proxy is up, are
-    /// only counted.
+    /// The requests so far, in the order of arrival, without health checks of the proxies and the question whether one is up.
     pub(crate) fn requests(&self) -> Vec<Recorded> {
         self.shared.requests().clone()
     }
@@ -89,11 +81,6 @@ impl Upstream {
     /// Forgets the requests so far, and returns them.
     pub(crate) fn take_requests(&self) -> Vec<Recorded> {
         std::mem::take(&mut *self.shared.requests())
-    }
-
-    /// How many requests were not recorded, because nobody but the proxies and their starting made them.
-    pub(crate) fn probes(&self) -> usize {
-        self.shared.probes.load(Ordering::SeqCst)
     }
 
     /// How many requests are being answered right now.
@@ -127,11 +114,6 @@ pub(crate) struct Recorded {
 }
 
 impl Recorded {
-    /// The exact bytes.
-    pub(crate) fn head(&self) -> &[u8] {
-        &self.head
-    }
-
     /// The bytes as text.
     pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.head).into_owned()
@@ -202,9 +184,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 async fn serve(mut connection: Connection, shared: Arc<Shared>) {
     while let Ok(Some(head)) = connection.until(b"\r\n\r\n").await {
         let request = Recorded { head };
-        if request.is_probe() {
-            shared.probes.fetch_add(1, Ordering::SeqCst);
-        } else {
+        if !request.is_probe() {
             shared.requests().push(request.clone());
         }
         if request.has("upgrade", "websocket") {

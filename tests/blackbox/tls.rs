@@ -1,0 +1,169 @@
+//! TLS on the listeners, and certificates exchanged under load.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use rcgen::{CertificateParams, KeyPair};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+use crate::support::gate::{Config, Gate, token};
+
+/// A self-made authority, the only one that the client believes.
+struct Authority {
+    issuer: rcgen::Issuer<'static, KeyPair>,
+    certificate: rcgen::Certificate,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        Self { issuer: rcgen::Issuer::new(params, key), certificate }
+    }
+
+    /// A certificate for 127.0.0.1 and its key, in PEM, and the certificate itself.
+    fn server(&self) -> (String, String, CertificateDer<'static>) {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        (certificate.pem(), key.serialize_pem(), certificate.der().clone())
+    }
+
+    fn connector(&self) -> TlsConnector {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.certificate.der().clone()).unwrap();
+        let provider = Arc::new(tokio_rustls::rustls::crypto::aws_lc_rs::default_provider());
+        let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        TlsConnector::from(Arc::new(config.with_root_certificates(roots).with_no_client_auth()))
+    }
+}
+
+fn config(authority: &Authority) -> (Config, CertificateDer<'static>) {
+    let (certificate, key, der) = authority.server();
+    let tls = "    tls: {certificate_file: gate.crt, key_file: gate.key}\n";
+    let config = Config::shop()
+        .edit("    address: 127.0.0.1:0\n    # The", &format!("{tls}    address: 127.0.0.1:0\n    # The"))
+        .file("gate.crt", &certificate)
+        .file("gate.key", &key);
+    (config, der)
+}
+
+async fn connect(gate: &Gate, authority: &Authority) -> TlsStream<TcpStream> {
+    let stream = TcpStream::connect(gate.decisions()).await.unwrap();
+    authority.connector().connect(ServerName::try_from("127.0.0.1").unwrap(), stream).await.unwrap()
+}
+
+/// Asks over an open connection and gives back the status.
+async fn ask(stream: &mut TlsStream<TcpStream>, token: &str) -> u16 {
+    let request = format!(
+        "GET /validate HTTP/1.1\r\nHost: gate\r\nAuthorization: Bearer {token}\r\nX-Forwarded-Method: GET\r\nX-Forwarded-Uri: /products\r\n\
+         X-Forwarded-Host: shop.localhost\r\nX-Forwarded-For: 192.0.2.1\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.windows(4).any(|window| window == b"\r\n\r\n") {
+        assert!(stream.read_buf(&mut answer).await.unwrap() > 0, "the connection was closed");
+    }
+    String::from_utf8_lossy(&answer)["HTTP/1.1 ".len()..][..3].parse().unwrap()
+}
+
+fn served(stream: &TlsStream<TcpStream>) -> CertificateDer<'static> {
+    stream.get_ref().1.peer_certificates().unwrap()[0].clone().into_owned()
+}
+
+fn put(folder: &Path, (certificate, key): (&str, &str)) {
+    // As a careful tool does: beside, then renamed over.
+    for (name, text) in [("gate.crt", certificate), ("gate.key", key)] {
+        fs::write(folder.join("new"), text).unwrap();
+        fs::rename(folder.join("new"), folder.join(name)).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_is_exchanged_under_load_without_a_failed_request() {
+    let authority = Authority::new();
+    let (config, first) = config(&authority);
+    let gate = Gate::start(&config);
+    let token = token("alice", &["user"]);
+    let mut kept = connect(&gate, &authority).await;
+    assert_eq!((ask(&mut kept, &token).await, served(&kept)), (200, first));
+
+    let done = AtomicBool::new(false);
+    let answered = AtomicUsize::new(0);
+    let load = async {
+        // New connections all the time, several requests each: every one must be answered.
+        while !done.load(Ordering::Relaxed) {
+            let mut stream = connect(&gate, &authority).await;
+            for _ in 0..5 {
+                assert_eq!(ask(&mut stream, &token).await, 200);
+                answered.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    };
+    let exchange = async {
+        for _ in 0..2 {
+            let (certificate, key, new) = authority.server();
+            put(&gate.folder(), (&certificate, &key));
+            let deadline = Instant::now() + Duration::from_secs(10);
+            while served(&connect(&gate, &authority).await) != new {
+                assert!(Instant::now() < deadline, "the new certificate is not served");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+    };
+    tokio::join!(load, exchange);
+    assert!(answered.load(Ordering::Relaxed) > 10);
+    assert_eq!(ask(&mut kept, &token).await, 200, "a connection outlives the certificate that it began with");
+}
+
+#[tokio::test]
+async fn a_broken_certificate_changes_nothing_and_says_so() {
+    let authority = Authority::new();
+    let (config, first) = config(&authority);
+    let gate = Gate::start(&config);
+    fs::write(gate.folder().join("gate.crt"), "nonsense").unwrap();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !gate.log().contains("the new certificate cannot be used; the old one stays") {
+        assert!(Instant::now() < deadline, "{}", gate.log());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let mut stream = connect(&gate, &authority).await;
+    assert_eq!((ask(&mut stream, &token("alice", &["user"])).await, served(&stream)), (200, first));
+}
+
+#[test]
+fn a_key_of_another_certificate_refuses_to_start() {
+    let authority = Authority::new();
+    let (config, _) = config(&authority);
+    let (_, other_key, _) = authority.server();
+    let (code, text) = config.clone().file("gate.key", &other_key).check();
+    assert_eq!(code, 64, "{text}");
+    assert!(text.starts_with("portcullis.yaml:") && text.contains("gate.crt and gate.key"), "{text}");
+    let (code, text) = config.file("gate.crt", "").check();
+    assert_eq!(code, 64);
+    assert!(
+        text.contains("gate.crt holds no certificate in PEM; name a certificate and its own private key"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn plain_http_to_a_tls_listener_gets_no_decision() {
+    let authority = Authority::new();
+    let (config, _) = config(&authority);
+    let gate = Gate::start(&config);
+    let client = crate::support::raw::Client::plain(gate.decisions());
+    let answer = client.try_send(crate::support::raw::request("GET", "/validate", &[], b"")).await;
+    assert!(answer.is_err(), "a TLS alert is no HTTP: {answer:?}");
+}
