@@ -63,7 +63,7 @@ impl Running {
 /// # Errors
 /// If an address cannot be bound.
 pub async fn start(loaded: Loaded, audit: AuditLog) -> io::Result<Running> {
-    let Loaded { gate, trusted_proxies, settings, certificates, .. } = loaded;
+    let Loaded { gate, trusted_proxies, settings, certificates, keys, sources, .. } = loaded;
     let gate: Arc<Gate> = Arc::new(gate);
     let lifecycle = Arc::new(Lifecycle::default());
     let audit = Arc::new(audit);
@@ -106,6 +106,9 @@ pub async fn start(loaded: Loaded, audit: AuditLog) -> io::Result<Running> {
     let servers = [decisions_server.handle(), admin_server.handle()];
     for server in [decisions_server, admin_server] {
         actix_web::rt::spawn(server);
+    }
+    for source in sources {
+        actix_web::rt::spawn(source.keep(Arc::clone(&keys)));
     }
     lifecycle.listening();
     tracing::info!(%decisions, %admin, version = env!("CARGO_PKG_VERSION"), "listening");

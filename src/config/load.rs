@@ -11,8 +11,9 @@ use super::environment;
 use super::report::Report;
 use super::settings::{AuditTo, SettingsFile, TlsFile};
 use crate::gate::cache::TokenCache;
-use crate::gate::{Authenticator, Gate};
-use crate::keys::LoadedKeys;
+use crate::gate::{Authenticator, Gate, Keys};
+use crate::keys::KeyStore;
+use crate::keys::url::UrlSource;
 use crate::mistake::Mistake;
 use crate::policy::{Policy, PolicyFile};
 use crate::protocol::TrustedProxies;
@@ -36,6 +37,10 @@ pub struct Loaded {
     pub rules: usize,
     /// The certificates of the listeners that speak TLS.
     pub certificates: Certificates,
+    /// The keys, which the sources keep up to date.
+    pub keys: Arc<KeyStore>,
+    /// The sources of keys that are to be fetched.
+    pub sources: Vec<UrlSource>,
 }
 
 /// The certificates of the listeners that speak TLS.
@@ -70,7 +75,7 @@ pub fn load(path: &Path, flags: &Flags) -> Result<Loaded, Report> {
     let document = open(path)?.layered(&variables, flags)?;
     let settings: SettingsFile = document.read()?;
     let beside = path.parent().unwrap_or(Path::new("")).to_owned();
-    let mut stage = Stage { beside, mistakes: Vec::new(), warnings: Vec::new() };
+    let mut stage = Stage { beside, mistakes: Vec::new(), warnings: Vec::new(), sources: Vec::new() };
     stage.check(&settings);
     let trusted_proxies = stage.trusted_proxies(&settings);
     let (issuers, keys) = stage.issuers(&settings.issuers);
@@ -79,19 +84,22 @@ pub fn load(path: &Path, flags: &Flags) -> Result<Loaded, Report> {
         admin: stage.certificate("admin", settings.listeners.admin.tls.as_ref()),
     };
     let policy = stage.policy(&settings.policy);
-    let Stage { mistakes, warnings, .. } = stage;
+    let Stage { mistakes, warnings, sources, .. } = stage;
     let report = if mistakes.is_empty() { None } else { Some(document.report(mistakes)) };
     match (policy, trusted_proxies, report) {
         (Ok((policy, rules)), Some(trusted_proxies), None) => {
             let max_bytes = settings.stores.verified_tokens.max_mebibytes.saturating_mul(1024 * 1024);
             let cache = TokenCache::new(max_bytes, random(path)?);
-            let authenticator =
-                Authenticator::new(issuers, Arc::new(LoadedKeys::new(keys)), cache, &settings.credentials.cookie_name);
+            let keys = Arc::new(KeyStore::new(keys));
+            let cookie_name = &settings.credentials.cookie_name;
+            let authenticator = Authenticator::new(issuers, Arc::clone(&keys) as Arc<dyn Keys>, cache, cookie_name);
             Ok(Loaded {
                 gate: Gate::new(policy, authenticator),
                 trusted_proxies,
                 settings,
                 warnings,
+                keys,
+                sources,
                 rules,
                 certificates,
             })
@@ -133,6 +141,7 @@ struct Stage {
     beside: PathBuf,
     mistakes: Vec<Mistake>,
     warnings: Vec<String>,
+    sources: Vec<UrlSource>,
 }
 
 impl Stage {

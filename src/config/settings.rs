@@ -104,6 +104,9 @@ pub struct IssuerFile {
     pub danger_any_audience: bool,
     /// Its keys: exactly one source.
     pub keys: KeysFile,
+    /// Fetches keys over plain http, where whoever is on the way can exchange them. Default `false`.
+    #[serde(default)]
+    pub danger_allow_http_issuer: bool,
     /// The algorithms that it may use. Default: each key's own `alg`, or the usual one of its kind.
     #[serde(default)]
     pub algorithms: Vec<Algorithm>,
@@ -122,6 +125,15 @@ pub struct IssuerFile {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KeysFile {
+    /// The URL of a JWK set, fetched in the background.
+    #[serde(default)]
+    pub jwks_url: Option<String>,
+    /// With `jwks_url`: believes only certificates signed by one in this PEM file. Default: the system's authorities.
+    #[serde(default)]
+    pub ca_file: Option<PathBuf>,
+    /// With `jwks_url`: how often it is fetched. Default `5min`, from `1s` to `1day`.
+    #[serde(default)]
+    pub refresh: Option<Period>,
     /// A file with a JWK set.
     #[serde(default)]
     pub jwks_file: Option<PathBuf>,
@@ -134,6 +146,17 @@ pub struct KeysFile {
     /// The environment variable that holds a shared secret.
     #[serde(default)]
     pub hmac_secret_env: Option<String>,
+}
+
+impl KeysFile {
+    /// Whether a source other than a URL is named.
+    #[must_use]
+    pub fn has_local(&self) -> bool {
+        self.jwks_file.is_some()
+            || self.pem_file.is_some()
+            || self.hmac_secret_file.is_some()
+            || self.hmac_secret_env.is_some()
+    }
 }
 
 /// Where an issuer's tokens say what.

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::time::{Duration, UNIX_EPOCH};
 
 use crate::clock::UnixTime;
-use crate::policy::{Decision, RequestFacts};
+use crate::policy::{Decision, RequestFacts, Step};
 
 /// What is recorded of one request.
 #[derive(Debug)]
@@ -18,8 +18,10 @@ pub struct Record<'a> {
     pub status: u16,
     /// What was asked, as far as it could be read.
     pub facts: Option<&'a RequestFacts<'a>>,
-    /// The dialect and endpoint, as far as one was meant.
+    /// The dialect, as far as one was meant.
     pub dialect: Option<&'static str>,
+    /// The step that was asked for.
+    pub step: Option<Step>,
     /// How long the decision took.
     pub took: Duration,
     /// The request's id.
@@ -54,6 +56,7 @@ impl Record<'_> {
             None => line.write_all(b",\"client\":null").ok(),
         };
         member(line, "dialect", self.dialect);
+        member(line, "step", self.step.map(Step::name));
         write!(line, ",\"us\":{}", self.took.as_micros()).ok();
         member(line, "request_id", Some(self.request_id));
         line.extend_from_slice(b"}\n");

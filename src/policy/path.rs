@@ -24,7 +24,7 @@ impl<'a> CanonicalPath<'a> {
     /// byte, a space, a byte outside ASCII, a `#`, a broken percent escape, escapes that are not
     /// UTF-8, or longer than [`MAX_TARGET_BYTES`].
     /// [`Reason::AmbiguousPath`] if two readers may take it for two paths: `.` and `..` segments,
-    /// `//`, `;`, `\`, and the escapes of `/ \ . ; ? # %` and of control characters.
+    /// a blank at a segment's edge, a dot at its end, `//`, `;`, `\`, and the escapes of `/ \ . ; ? # %` and of control characters.
     pub fn parse(target: &'a [u8]) -> Result<Self, Reason> {
         if target.len() > MAX_TARGET_BYTES || target.first() != Some(&b'/') {
             return Err(Reason::MalformedUri);
@@ -39,7 +39,7 @@ impl<'a> CanonicalPath<'a> {
         }
         let path = if raw.contains('%') { Cow::Owned(decode(raw)?) } else { Cow::Borrowed(raw) };
         let canonical = Self(path);
-        if canonical.0.ends_with("//") || canonical.segments().any(|s| matches!(s, "" | "." | "..")) {
+        if canonical.0.ends_with("//") || canonical.segments().any(is_ambiguous) {
             return Err(Reason::AmbiguousPath);
         }
         Ok(canonical)
@@ -72,6 +72,12 @@ impl<'a> CanonicalPath<'a> {
 pub(super) fn folded(text: &str) -> String {
     let capitals = text.chars().flat_map(char::to_lowercase).flat_map(char::to_uppercase);
     capitals.flat_map(char::to_lowercase).collect()
+}
+
+/// Whether some upstream takes the segment for another one: empty, `.` and `..`; and because some trim them, with a blank at an
+/// edge or a dot at the end (`admin%20` and `admin.` are `admin` on some file systems).
+fn is_ambiguous(segment: &str) -> bool {
+    segment.is_empty() || segment.ends_with('.') || segment.trim().len() != segment.len()
 }
 
 /// Percent-decodes (RFC 3986 section 2.1) what is safe to decode.
@@ -155,6 +161,13 @@ mod tests {
             "/a%0d%0a",
             "/a%7f",
             "/a%C2%85",
+            "/a%20",
+            "/%20a/b",
+            "/a%20/b",
+            "/a.",
+            "/a./b",
+            "/...",
+            "/a%C2%A0",
         ] {
             assert_eq!(canonical(path), Err(Reason::AmbiguousPath), "{path}");
         }

@@ -16,6 +16,18 @@ pub enum Step {
     Authorize,
 }
 
+impl Step {
+    /// Its name in the audit line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Validate => "validate",
+            Self::Authenticate => "authn",
+            Self::Authorize => "authz",
+        }
+    }
+}
+
 /// Whom a rule lets in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Access {

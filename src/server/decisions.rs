@@ -96,6 +96,7 @@ impl Decisions {
                 status: reply.status,
                 facts,
                 dialect: name,
+                step: endpoint.map(|(_, step, _)| step),
                 took,
                 request_id: &request_id,
             };

@@ -11,6 +11,7 @@
 )]
 
 mod api;
+mod keys;
 mod proxies;
 mod support;
 mod tls;

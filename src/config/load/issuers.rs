@@ -9,15 +9,21 @@ use super::{Stage, read};
 use crate::config::environment;
 use crate::config::settings::{IssuerFile, KeysFile};
 use crate::keys::file;
+use crate::keys::url::UrlSource;
 use crate::token::issuer::{Audiences, Types};
 use crate::token::{Issuer, KeySet};
 
 /// Longest leeway: clocks that are a minute apart are broken, and every second prolongs tokens.
 const MAX_LEEWAY: Duration = Duration::from_secs(60);
 
+/// How often keys are fetched: a new key is then known minutes after it is published, which issuers do hours before they use it.
+const DEFAULT_REFRESH: Duration = Duration::from_secs(300);
+const MIN_REFRESH: Duration = Duration::from_secs(1);
+const MAX_REFRESH: Duration = Duration::from_secs(24 * 3600);
+
 impl Stage {
     /// The issuers, and their keys in the same order.
-    pub(super) fn issuers(&mut self, files: &[IssuerFile]) -> (Vec<Issuer>, Vec<KeySet>) {
+    pub(super) fn issuers(&mut self, files: &[IssuerFile]) -> (Vec<Issuer>, Vec<Option<KeySet>>) {
         if files.is_empty() {
             self.add("issuers", "no issuer is trusted, so that nobody could ever be told", "write at least one issuer");
         }
@@ -55,7 +61,7 @@ impl Stage {
                 );
             }
             issuers.push(self.issuer(file, &at));
-            keys.push(self.keys(file, &at));
+            keys.push(self.keys(index, file, &at));
         }
         (issuers, keys)
     }
@@ -125,24 +131,61 @@ impl Stage {
         }
     }
 
-    fn keys(&mut self, file: &IssuerFile, at: &str) -> KeySet {
-        let (source, loaded) = self.key_source(&file.keys, &file.algorithms);
+    /// The keys that are there at the start; none if they are to be fetched.
+    fn keys(&mut self, index: usize, file: &IssuerFile, at: &str) -> Option<KeySet> {
+        let keys = &file.keys;
+        if keys.jwks_url.is_none() {
+            for (key, given) in [("ca_file", keys.ca_file.is_some()), ("refresh", keys.refresh.is_some())] {
+                if given {
+                    self.add(format!("{at}.keys.{key}"), "nothing is fetched", "remove it, or write jwks_url");
+                }
+            }
+            if file.danger_allow_http_issuer {
+                self.add(
+                    format!("{at}.danger_allow_http_issuer"),
+                    "nothing is fetched",
+                    "remove it, or write jwks_url",
+                );
+            }
+        }
+        let (source, loaded) = match &keys.jwks_url {
+            Some(url) if !keys.has_local() => match self.url_source(index, file, url, at) {
+                Ok(source) => {
+                    self.sources.push(source);
+                    return None;
+                }
+                Err(why) => ("jwks_url", Err(why)),
+            },
+            Some(_) => ("", Err("more than one source of keys is named".into())),
+            None => self.key_source(keys, &file.algorithms),
+        };
         match loaded {
             Ok(loaded) => {
-                self.warnings
-                    .extend(loaded.set_aside.iter().map(|why| format!("issuer `{}`: {why}; set aside", file.name)));
-                return loaded.keys;
+                let name = &file.name;
+                self.warnings.extend(loaded.set_aside.iter().map(|why| format!("issuer `{name}`: {why}; set aside")));
+                return Some(loaded.keys);
             }
             Err(why) if source.is_empty() => self.add(
                 format!("{at}.keys"),
                 why,
-                "write exactly one of jwks_file, pem_file, hmac_secret_file, hmac_secret_env",
+                "write exactly one of jwks_url, jwks_file, pem_file, hmac_secret_file, hmac_secret_env",
             ),
             Err(why) => {
                 self.add(format!("{at}.keys.{source}"), why, "name a source with keys that verify this issuer's tokens")
             }
         }
-        KeySet::default()
+        None
+    }
+
+    fn url_source(&mut self, index: usize, file: &IssuerFile, url: &str, at: &str) -> Result<UrlSource, String> {
+        let every = file.keys.refresh.map_or(DEFAULT_REFRESH, |period| period.0);
+        if !(MIN_REFRESH..=MAX_REFRESH).contains(&every) {
+            let what = "this is no sensible pause between two fetches";
+            self.add(format!("{at}.keys.refresh"), what, "write a time from 1s to 1day; 5min is usual");
+        }
+        let ca = file.keys.ca_file.as_deref().map(|ca| self.path(ca));
+        let http = file.danger_allow_http_issuer;
+        UrlSource::new(&file.name, index, url, http, ca.as_deref(), &file.algorithms, every)
     }
 
     fn key_source(

@@ -114,10 +114,11 @@ async fn the_metrics_count_what_was_decided() {
 }
 
 /// The members of an audit line.
-const MEMBERS: [&str; 14] = [
+const MEMBERS: [&str; 15] = [
     "client",
     "decision",
     "dialect",
+    "step",
     "host",
     "issuer",
     "method",
@@ -246,9 +247,9 @@ async fn the_audit_line_tells_who_asked_what_and_how_it_ended() {
     }
     let line = gate.send("GET", "/nothing?secret=1", &[]).await.audit;
     assert_eq!((shape(&line), &line["dialect"]), (BTreeSet::from(MEMBERS), &Value::Null));
-    // The half steps are told apart from the whole by nothing but their rule and reason: all three are there.
-    for step in [Step::Authn, Step::Authz] {
-        assert_eq!(Probe::traefik().step(step).ask(&gate).await.audit["reason"], "no_credential");
+    for (step, name) in [(Step::Validate, "validate"), (Step::Authn, "authn"), (Step::Authz, "authz")] {
+        let audit = Probe::traefik().step(step).ask(&gate).await.audit;
+        assert_eq!((&audit["reason"], &audit["step"]), (&json!("no_credential"), &json!(name)));
     }
 }
 
@@ -422,6 +423,47 @@ async fn the_audit_file_is_appended_to_and_must_be_writable() {
     assert_eq!(gate.ended().await, 0);
     let text = std::fs::read_to_string(gate.folder().join("logs/audit.log")).expect("the audit file");
     assert!(text.starts_with("{\"before\":1}\n") && text.lines().count() == 2, "{text}");
+}
+
+#[tokio::test]
+async fn a_slow_reader_of_the_audit_lines_gets_them_all_in_the_end() {
+    let folder = tempfile::TempDir::new().expect("a temporary folder");
+    let pipe = folder.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().expect("mkfifo runs").success());
+    let (now, go) = std::sync::mpsc::channel::<()>();
+    let end = pipe.clone();
+    let reader = std::thread::spawn(move || {
+        let mut lines = String::new();
+        let mut file = std::fs::File::open(end).expect("the pipe");
+        go.recv().expect("a word to begin");
+        std::io::Read::read_to_string(&mut file, &mut lines).expect("text");
+        lines
+    });
+    let settings = format!("\naudit: {{to: file, file: {}}}\nshutdown:", pipe.display());
+    let mut gate = Gate::start(&Config::shop().edit("\nshutdown:", &settings));
+    // Much more than the pipe holds, while nobody reads: no decision waits for that.
+    let mut kept = Kept::connect(&gate).await;
+    let bytes = Probe::traefik().uri("/health").kept();
+    for _ in 0..20 {
+        kept.write(&bytes.repeat(50)).await;
+        for _ in 0..50 {
+            assert_eq!(kept.answer().await.expect("an answer").0, 200);
+        }
+    }
+    drop(kept);
+    gate.signal("TERM");
+    let client = raw::Client::plain(gate.decisions());
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while client.connect().await.is_ok() {
+        assert!(Instant::now() < deadline, "it still listens");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // Whoever would not wait for the reader has ended by now.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    now.send(()).expect("the reader waits");
+    let lines = tokio::task::spawn_blocking(|| reader.join().expect("no panic")).await.expect("no panic");
+    assert_eq!(gate.ended().await, 0);
+    assert_eq!(lines.lines().filter(|line| serde_json::from_str::<Value>(line).is_ok()).count(), 1000);
 }
 
 #[tokio::test]

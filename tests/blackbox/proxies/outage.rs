@@ -5,6 +5,8 @@ use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
 use super::shop::{Kind, Proxy, Shop, alice, through_both};
+use crate::support::gate::Config;
+use crate::support::proxy::{Options, Port};
 use crate::support::raw;
 use crate::support::upstream::Upstream;
 
@@ -36,7 +38,10 @@ async fn is_out(proxy: &Proxy, service: &str, server: &str) -> bool {
 }
 
 async fn a_killed_server_loses_no_request_once_the_health_check_has_noticed(kind: Kind) {
-    let mut shop = Shop::behind(kind).await;
+    // It is to come back where it was.
+    let port = Port::take();
+    let upstreams = [Upstream::at(port.address(), "one").await, Upstream::named("two").await];
+    let mut shop = Shop::with_upstreams(kind, &Config::shop(), upstreams, Options::lift_rate_limit).await;
     let token = format!("Bearer {}", alice());
     let client = shop.proxy.raw();
     let get = async |target: &str| {
@@ -55,12 +60,11 @@ async fn a_killed_server_loses_no_request_once_the_health_check_has_noticed(kind
     }
     assert_eq!(before, [10, 10], "in turn");
 
-    let address = shop.upstreams[0].address();
     let stand_in = Upstream::named("nobody's").await;
     std::mem::replace(&mut shop.upstreams[0], stand_in).stop().await;
     let (killed, mut lost) = (Instant::now(), 0);
     for (service, target) in [("products", "/products"), ("orders", "/orders"), ("service-a", "/api/service-a/x")] {
-        while !is_out(&shop.proxy, service, &address.to_string()).await {
+        while !is_out(&shop.proxy, service, &port.address().to_string()).await {
             assert!(killed.elapsed() < NOTICED, "{service} still asks the dead server");
             lost += usize::from(get(target).await.is_empty());
         }
@@ -74,7 +78,7 @@ async fn a_killed_server_loses_no_request_once_the_health_check_has_noticed(kind
     }
 
     // Nor is one lost when it comes back and takes its turn again.
-    shop.upstreams[0] = Upstream::at(address, "one").await;
+    shop.upstreams[0] = Upstream::at(port.address(), "one").await;
     let back = Instant::now();
     while shop.upstreams[0].requests().is_empty() {
         assert!(!get("/products").await.is_empty(), "lost one while the server came back");

@@ -103,6 +103,16 @@ impl Shop {
     /// With another gate, or other changes of the proxy's files.
     pub(super) async fn with(kind: Kind, config: &Config, change: impl FnOnce(Options) -> Options) -> Self {
         let upstreams = [Upstream::named("one").await, Upstream::named("two").await];
+        Self::with_upstreams(kind, config, upstreams, change).await
+    }
+
+    /// With other servers, too.
+    pub(super) async fn with_upstreams(
+        kind: Kind,
+        config: &Config,
+        upstreams: [Upstream; 2],
+        change: impl FnOnce(Options) -> Options,
+    ) -> Self {
         let gate = Gate::start(config);
         let options = Options::new(gate.decisions(), upstreams.each_ref().map(Upstream::address));
         let proxy = Proxy::start(kind, &change(options)).await;

@@ -3,6 +3,7 @@
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -49,8 +50,8 @@ impl Options {
 #[derive(Debug)]
 pub(crate) struct Traefik {
     process: Process,
-    http: SocketAddr,
-    https: SocketAddr,
+    http: Port,
+    https: Port,
 }
 
 impl Traefik {
@@ -59,52 +60,50 @@ impl Traefik {
     /// # Panics
     /// When Traefik is not installed, does not start, or an edit changes nothing.
     pub(crate) async fn start(options: &Options) -> Self {
-        with_free_ports(async |[http, https]| {
-            let mut files = Files::read(&["traefik/traefik.yml", "traefik/dynamic.yml"]);
-            files.edit(options, &[("average: 20", "average: 1000000"), ("burst: 40", "burst: 1000000")]);
-            files.readdress(
-                |address| address.to_string(),
-                &[
-                    (8080, http),
-                    (8443, https),
-                    (7400, options.gate),
-                    (7410, options.upstreams[0]),
-                    (7411, options.upstreams[1]),
-                ],
-            );
-            let folder = TempDir::new().expect("a temporary folder");
-            files.put(
-                "filename: traefik/dynamic.yml",
-                &format!("filename: {}", folder.path().join("dynamic.yml").display()),
-            );
-            let paths = files.write(folder.path());
+        let [http, https] = [Port::take(), Port::take()];
+        let mut files = Files::read(&["traefik/traefik.yml", "traefik/dynamic.yml"]);
+        files.edit(options, &[("average: 20", "average: 1000000"), ("burst: 40", "burst: 1000000")]);
+        files.readdress(
+            |address| address.to_string(),
+            &[
+                (8080, http.address()),
+                (8443, https.address()),
+                (7400, options.gate),
+                (7410, options.upstreams[0]),
+                (7411, options.upstreams[1]),
+            ],
+        );
+        let folder = TempDir::new().expect("a temporary folder");
+        files.put(
+            "filename: traefik/dynamic.yml",
+            &format!("filename: {}", folder.path().join("dynamic.yml").display()),
+        );
+        let paths = files.write(folder.path());
 
-            let mut command = Command::new(tool("traefik"));
-            command.arg(format!("--configFile={}", paths[0].display()));
-            let process = Process::start(command, folder, raw::Client::tls(https)).await?;
-            Ok(Self { process, http, https })
-        })
-        .await
+        let mut command = Command::new(tool("traefik"));
+        command.arg(format!("--configFile={}", paths[0].display()));
+        let process = Process::start(command, folder, raw::Client::tls(https.address())).await;
+        Self { process, http, https }
     }
 
     /// The entry point that only redirects.
     pub(crate) fn http(&self) -> SocketAddr {
-        self.http
+        self.http.address()
     }
 
     /// The URL of a path on the shop's host.
     pub(crate) fn url(&self, path: &str) -> String {
-        format!("https://{HOST}:{}{path}", self.https.port())
+        format!("https://{HOST}:{}{path}", self.https.address().port())
     }
 
     /// A raw client of the serving entry point, over TLS.
     pub(crate) fn raw(&self) -> raw::Client {
-        raw::Client::tls(self.https)
+        raw::Client::tls(self.https.address())
     }
 
     /// A well-behaved client that knows the shop's host and prefers HTTP/2.
     pub(crate) fn client(&self) -> reqwest::ClientBuilder {
-        client(self.https)
+        client(self.https.address())
     }
 
     /// What Traefik has logged so far.
@@ -117,8 +116,8 @@ impl Traefik {
 #[derive(Debug)]
 pub(crate) struct Envoy {
     _process: Process,
-    http: SocketAddr,
-    admin: SocketAddr,
+    http: Port,
+    admin: Port,
 }
 
 impl Envoy {
@@ -127,54 +126,50 @@ impl Envoy {
     /// # Panics
     /// When Envoy is not installed, does not start, or an edit changes nothing.
     pub(crate) async fn start(options: &Options) -> Self {
-        with_free_ports(async |[http, admin]| {
-            let mut files = Files::read(&["envoy/envoy.yaml"]);
-            files.edit(
-                options,
-                &[("max_tokens: 40, tokens_per_fill: 1,", "max_tokens: 1000000, tokens_per_fill: 1000000,")],
-            );
-            files.readdress(
-                |address| format!("address: {}, port_value: {}}}", address.ip(), address.port()),
-                &[
-                    (10000, http),
-                    (10001, admin),
-                    (7400, options.gate),
-                    (7410, options.upstreams[0]),
-                    (7411, options.upstreams[1]),
-                ],
-            );
-            let folder = TempDir::new().expect("a temporary folder");
-            let paths = files.write(folder.path());
+        let [http, admin] = [Port::take(), Port::take()];
+        let mut files = Files::read(&["envoy/envoy.yaml"]);
+        files.edit(
+            options,
+            &[("max_tokens: 40, tokens_per_fill: 1,", "max_tokens: 1000000, tokens_per_fill: 1000000,")],
+        );
+        files.readdress(
+            |address| format!("address: {}, port_value: {}}}", address.ip(), address.port()),
+            &[
+                (10000, http.address()),
+                (10001, admin.address()),
+                (7400, options.gate),
+                (7410, options.upstreams[0]),
+                (7411, options.upstreams[1]),
+            ],
+        );
+        let folder = TempDir::new().expect("a temporary folder");
+        let paths = files.write(folder.path());
 
-            let mut command = Command::new(tool("envoy"));
-            // Hot restart would make instances meet in shared memory, and leave it behind when one is killed.
-            command
-                .args(["--disable-hot-restart", "--concurrency", "1", "--log-level", "warning", "-c"])
-                .arg(&paths[0]);
-            let process = Process::start(command, folder, raw::Client::plain(http)).await?;
-            Ok(Self { _process: process, http, admin })
-        })
-        .await
+        let mut command = Command::new(tool("envoy"));
+        // Hot restart would make instances meet in shared memory, and leave it behind when one is killed.
+        command.args(["--disable-hot-restart", "--concurrency", "1", "--log-level", "warning", "-c"]).arg(&paths[0]);
+        let process = Process::start(command, folder, raw::Client::plain(http.address())).await;
+        Self { _process: process, http, admin }
     }
 
     /// The admin endpoint (`/stats`, `/clusters`).
     pub(crate) fn admin(&self) -> SocketAddr {
-        self.admin
+        self.admin.address()
     }
 
     /// The URL of a path on the shop's host.
     pub(crate) fn url(&self, path: &str) -> String {
-        format!("http://{HOST}:{}{path}", self.http.port())
+        format!("http://{HOST}:{}{path}", self.http.address().port())
     }
 
     /// A raw client of the listener.
     pub(crate) fn raw(&self) -> raw::Client {
-        raw::Client::plain(self.http)
+        raw::Client::plain(self.http.address())
     }
 
     /// A well-behaved client that knows the shop's host. It speaks HTTP/1.1; add `.http2_prior_knowledge()` for HTTP/2.
     pub(crate) fn client(&self) -> reqwest::ClientBuilder {
-        client(self.http)
+        client(self.http.address())
     }
 }
 
@@ -188,27 +183,37 @@ fn client(address: SocketAddr) -> reqwest::ClientBuilder {
         .timeout(Duration::from_secs(10))
 }
 
-/// Chooses two free ports and starts something on them, again with others if somebody was faster.
-///
-/// All ports of one attempt are held until all are chosen, so they differ. They are let go just before the proxy binds them, and
-/// in that moment another process may take one.
-async fn with_free_ports<T>(start: impl AsyncFn([SocketAddr; 2]) -> Result<T, Failure>) -> T {
-    for _ in 0..3 {
-        let held = [(); 2].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port"));
-        let addresses = held.each_ref().map(|listener| listener.local_addr().expect("a bound listener has an address"));
-        drop(held);
-        match start(addresses).await {
-            Ok(started) => return started,
-            Err(Failure::PortTaken) => {}
-            Err(Failure::Other(message)) => panic!("{message}"),
-        }
-    }
-    panic!("three times somebody else took the ports that were free a moment before")
+/// A port of 127.0.0.1 that nobody else starts anything on while this value lives: no other test, not even of another test run
+/// on this machine. It is free, so a program can be told to listen there, or told again after it has ended.
+#[derive(Debug)]
+pub(crate) struct Port {
+    address: SocketAddr,
+    _lock: TcpListener,
 }
 
-enum Failure {
-    PortTaken,
-    Other(String),
+impl Port {
+    /// Takes one.
+    pub(crate) fn take() -> Self {
+        // Below those that the system hands out by itself, to listeners and to clients.
+        const NUMBERS: Range<u16> = 20_000..30_000;
+        // Whoever holds the same port of this address holds the lock.
+        const LOCKS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 253);
+        for _ in 0..1000 {
+            let number = fastrand::u16(NUMBERS);
+            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, number));
+            if let Ok(lock) = TcpListener::bind((LOCKS, number))
+                && TcpListener::bind(address).is_ok()
+            {
+                return Self { address, _lock: lock };
+            }
+        }
+        panic!("no free port between {} and {}", NUMBERS.start, NUMBERS.end)
+    }
+
+    /// The port, with 127.0.0.1.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
 }
 
 /// The shipped files, in memory, being changed.
@@ -268,7 +273,7 @@ struct Process {
 }
 
 impl Process {
-    async fn start(mut command: Command, folder: TempDir, client: raw::Client) -> Result<Self, Failure> {
+    async fn start(mut command: Command, folder: TempDir, client: raw::Client) -> Self {
         let log = File::create(folder.path().join("log")).expect("a log file");
         let errors = log.try_clone().expect("a second handle");
         let child = command.current_dir(folder.path()).stdin(Stdio::null()).stdout(log).stderr(errors).spawn();
@@ -280,17 +285,13 @@ impl Process {
         loop {
             let answer = client.try_send(&question).await;
             if answer.as_ref().is_ok_and(|response| response.status == 200) {
-                return Ok(process);
+                return process;
             }
             let ended = process.child.try_wait().expect("the state of a child").is_some();
-            let log = process.log();
-            if ended && log.to_ascii_lowercase().contains("address already in use") {
-                return Err(Failure::PortTaken);
-            }
             if ended || Instant::now() > deadline {
                 let why =
                     if ended { "ended".to_owned() } else { format!("did not answer 200 at /health, but {answer:?}") };
-                return Err(Failure::Other(format!("{} {why}; its log:\n{log}", command.get_program().display())));
+                panic!("{} {why}; its log:\n{}", command.get_program().display(), process.log());
             }
             tokio::time::sleep(Duration::from_millis(25)).await;
         }

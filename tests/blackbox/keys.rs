@@ -1,0 +1,163 @@
+//! Keys from a URL. The issuer here is a small server of the test's own, since it must misbehave at will; real OpenID providers
+//! come with discovery.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio::task::AbortHandle;
+
+use crate::support::gate::{Config, Gate, KEY, claims};
+use crate::support::signer::Signer;
+
+/// Serves whatever it was last told to, as `/jwks`; counts how often it was asked.
+struct Issuer {
+    address: SocketAddr,
+    answer: Arc<Mutex<String>>,
+    asked: Arc<Mutex<usize>>,
+    task: AbortHandle,
+}
+
+impl Issuer {
+    async fn start(at: SocketAddr, answer: String) -> Self {
+        let listener = TcpListener::bind(at).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (answer, asked) = (Arc::new(Mutex::new(answer)), Arc::new(Mutex::new(0)));
+        let (answers, count) = (Arc::clone(&answer), Arc::clone(&asked));
+        let task = tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") && stream.read_buf(&mut head).await.unwrap_or_default() > 0 {}
+                *count.lock().unwrap() += 1;
+                let answer = answers.lock().unwrap().clone();
+                // The gate may have hung up on an answer that is too long.
+                stream.write_all(answer.as_bytes()).await.ok();
+            }
+        });
+        Self { address, answer, asked, task: task.abort_handle() }
+    }
+
+    fn says(&self, answer: String) {
+        *self.answer.lock().unwrap() = answer;
+    }
+}
+
+impl Drop for Issuer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn http(status: &str, body: &str) -> String {
+    format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len())
+}
+
+fn set(keys: &[&Signer]) -> String {
+    let keys: Vec<Value> = keys.iter().map(|key| key.jwk()).collect();
+    http("200 OK", &json!({"keys": keys}).to_string())
+}
+
+fn config(address: SocketAddr) -> Config {
+    let keys = format!("jwks_url: \"http://{address}/jwks\"\n      refresh: 1s\n    danger_allow_http_issuer: true");
+    Config::shop().edit("jwks_file: jwks.json", &keys)
+}
+
+async fn within(what: &str, condition: impl AsyncFn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !condition().await {
+        assert!(Instant::now() < deadline, "{what}: not in time");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn status(gate: &Gate, key: &Signer) -> u16 {
+    let bearer = format!("Bearer {}", key.token(&claims(json!({}))));
+    gate.ask("GET", "/products", &[("Authorization", &bearer)]).await.status()
+}
+
+const FREE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+#[tokio::test]
+async fn an_issuer_that_is_down_at_the_start_is_waited_for() {
+    // An address where nobody listens: it was ours a moment ago.
+    let address = Issuer::start(FREE, String::new()).await.address;
+    let gate = Gate::start(&config(address));
+    let ready = gate.admin_get("/ready").await;
+    assert_eq!((ready.status, ready.json()["issuers_without_keys"].clone()), (503, json!(["shop"])));
+    assert_eq!(gate.admin_get("/health").await.status, 200, "a restart would not help");
+    let bearer = format!("Bearer {}", KEY.token(&claims(json!({}))));
+    gate.ask("GET", "/products", &[("Authorization", &bearer)]).await.expect(503, "keys_unavailable");
+    gate.ask("GET", "/", &[]).await.expect(200, "allowed");
+    assert!(gate.log().contains("keys cannot be fetched"), "{}", gate.log());
+
+    let _issuer = Issuer::start(address, set(&[&KEY])).await;
+    within("ready", async || gate.admin_get("/ready").await.status == 200).await;
+    gate.ask("GET", "/products", &[("Authorization", &bearer)]).await.expect(200, "allowed");
+}
+
+#[tokio::test]
+async fn the_last_good_set_serves_on_whatever_the_issuer_says() {
+    let stranger = &Signer::new("test", "EdDSA");
+    let elsewhere = Issuer::start(FREE, set(&[stranger])).await;
+    let cases = [
+        http("500 Internal Server Error", ""),
+        http("404 Not Found", &set(&[stranger])),
+        http("200 OK", "<html>"),
+        http("200 OK", "{\"keys\": []}"),
+        http("200 OK", &format!("{{\"keys\": [], \"pad\": \"{}\"}}", "x".repeat(2 * 1024 * 1024))),
+        format!("HTTP/1.1 302 Found\r\nLocation: http://{}/jwks\r\nContent-Length: 0\r\n\r\n", elsewhere.address),
+        "nonsense\r\n\r\n".to_owned(),
+    ];
+    let serves_on = cases.iter().map(async |bad| {
+        let issuer = Issuer::start(FREE, set(&[&KEY])).await;
+        let gate = Gate::start(&config(issuer.address));
+        within("the first keys", async || status(&gate, &KEY).await == 200).await;
+        issuer.says(bad.clone());
+        within("a failure in the log", async || gate.log().contains("keys cannot be fetched")).await;
+        assert_eq!(status(&gate, &KEY).await, 200, "{}", &bad[..40.min(bad.len())]);
+        assert_eq!(status(&gate, stranger).await, 401);
+        assert_eq!(gate.admin_get("/ready").await.status, 200);
+        drop(issuer);
+        assert_eq!(status(&gate, &KEY).await, 200);
+    });
+    futures_util::future::join_all(serves_on).await;
+    assert_eq!(*elsewhere.asked.lock().unwrap(), 0, "redirects are not followed");
+}
+
+#[tokio::test]
+async fn a_fetched_set_replaces_the_last_one_whole() {
+    let issuer = Issuer::start(FREE, set(&[&KEY])).await;
+    let gate = Gate::start(&config(issuer.address));
+    within("the first keys", async || status(&gate, &KEY).await == 200).await;
+    let new = Signer::new("new", "ES256");
+    issuer.says(set(&[&KEY, &new]));
+    within("both keys", async || status(&gate, &new).await == 200).await;
+    assert_eq!(status(&gate, &KEY).await, 200);
+    issuer.says(set(&[&new]));
+    within("the old key is gone", async || status(&gate, &KEY).await == 401).await;
+    assert_eq!(status(&gate, &new).await, 200, "a cached token of a key that is still there holds");
+}
+
+#[test]
+fn a_url_that_strangers_could_answer_refuses_to_start() {
+    for (url, more, wanted) in [
+        ("http://id.example/jwks", "", "is not https"),
+        ("file:///etc/passwd", "", "is not https"),
+        ("id.example/jwks", "", "is no URL"),
+        ("https://user:hunter2@id.example/jwks", "", "the URL holds a credential"),
+        ("https://id.example/jwks", "\n      ca_file: none.pem", "none.pem cannot be read"),
+        ("https://id.example/jwks", "\n      jwks_file: jwks.json", "more than one source of keys"),
+        ("https://id.example/jwks", "\n      refresh: 0s", "no sensible pause"),
+    ] {
+        let keys = format!("jwks_url: \"{url}\"{more}");
+        let (code, text) = Config::shop().edit("jwks_file: jwks.json", &keys).check();
+        assert_eq!(code, 64, "{url}");
+        assert!(text.contains(wanted) && !text.contains("hunter2"), "{url}: {text}");
+    }
+    let (code, text) = Config::shop().edit("jwks_file: jwks.json", "jwks_file: jwks.json\n      refresh: 5s").check();
+    assert_eq!(code, 64);
+    assert!(text.contains("nothing is fetched"), "{text}");
+}
