@@ -5,8 +5,8 @@
 
 .PHONY: demo test lint footprint build prepare tools
 
-demo: tools build
-	@exec target/release/portcullis demo --traefik .tools/bin/traefik --envoy .tools/bin/envoy --dir .demo
+demo: tools
+	@cargo run --locked --release -- demo --traefik .tools/bin/traefik --envoy .tools/bin/envoy --dir .demo
 
 test: tools
 	cargo test --locked
@@ -23,7 +23,7 @@ build: prepare
 	cargo build --locked --release
 
 tools: prepare
-	@scripts/tools.sh traefik envoy
+	@scripts/tools.sh traefik envoy nginx caddy
 
 prepare:
 	@scripts/prepare.sh

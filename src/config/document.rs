@@ -19,6 +19,7 @@ use std::fmt::{self, Debug, Formatter};
 use serde::de::DeserializeOwned;
 
 pub(crate) use self::node::{Kind, Node, Step, spell};
+use self::reading::Past;
 use super::report::{Origin, Report};
 use crate::mistake::Mistake;
 
@@ -47,7 +48,23 @@ impl Document {
     /// # Errors
     /// Every unknown key, missing key and wrong value (the first hundred).
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, Report> {
-        reading::read(&self.root).map_err(|found| Report::new(&self.file, found))
+        self.read_checked(|_| Vec::new())
+    }
+
+    /// Reads the document as a `T` and checks what it says. Mistakes of both kinds are reported together: `check` also sees a `T`
+    /// with mistakes of form, where neutral values stand in their places; what it says of those is left out.
+    ///
+    /// # Errors
+    /// Every mistake.
+    pub fn read_checked<T: DeserializeOwned>(&self, check: impl FnOnce(&T) -> Vec<Mistake>) -> Result<T, Report> {
+        let Past { value, tree, mut found } = reading::read_past::<T>(&self.root);
+        let checked = value.as_ref().map(check).unwrap_or_default();
+        let meant = checked.into_iter().filter(|mistake| tree.is_written_at(&mistake.at));
+        found.extend(meant.map(|mistake| (self.locate(&mistake.at), mistake)));
+        match value {
+            Some(value) if found.is_empty() => Ok(value),
+            Some(_) | None => Err(Report::new(&self.file, found)),
+        }
     }
 
     /// Where the value at a path such as `rules[3].paths[1]` was written, or the nearest thing

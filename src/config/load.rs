@@ -18,6 +18,7 @@ use crate::mistake::Mistake;
 use crate::policy::{Policy, PolicyFile};
 use crate::protocol::TrustedProxies;
 use crate::tls::Certificate;
+use crate::token::{Issuer, KeySet};
 
 /// What the command line says over the file and the environment: dotted path and value.
 pub type Flags = Vec<(String, String)>;
@@ -73,11 +74,37 @@ const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
 pub fn load(path: &Path, flags: &Flags) -> Result<Loaded, Report> {
     let variables = environment::settings().map_err(|why| Report::plain("environment", why))?;
     let document = open(path)?.layered(&variables, flags)?;
-    let settings: SettingsFile = document.read()?;
-    let beside = path.parent().unwrap_or(Path::new("")).to_owned();
-    let mut stage = Stage { beside, mistakes: Vec::new(), warnings: Vec::new(), sources: Vec::new() };
-    stage.check(&settings);
-    let trusted_proxies = stage.trusted_proxies(&settings);
+    let mut made = None;
+    let settings = document.read_checked(|settings| {
+        let (parts, mistakes) = make(settings, path.parent().unwrap_or(Path::new("")));
+        made = Some(parts);
+        mistakes
+    });
+    let policy = made.as_mut().and_then(|parts| parts.policy.take());
+    match (settings, made, policy) {
+        (Ok(settings), Some(parts), Some(Ok((policy, rules)))) => assemble(path, settings, parts, policy, rules),
+        (Ok(_), _, Some(Err(report))) | (Err(report), _, None | Some(Ok(_))) => Err(report),
+        (Err(report), _, Some(Err(policy))) => Err(report.merge(policy)),
+        (Ok(_), ..) => Err(Report::plain(path.display().to_string(), "the settings name no policy")),
+    }
+}
+
+/// What the settings make, before it is known that all of it is good.
+struct Parts {
+    trusted_proxies: Option<TrustedProxies>,
+    issuers: Vec<Issuer>,
+    keys: Vec<Option<KeySet>>,
+    certificates: Certificates,
+    sources: Vec<UrlSource>,
+    warnings: Vec<String>,
+    policy: Option<Result<(Policy, usize), Report>>,
+}
+
+fn make(settings: &SettingsFile, beside: &Path) -> (Parts, Vec<Mistake>) {
+    let mut stage =
+        Stage { beside: beside.to_owned(), mistakes: Vec::new(), warnings: Vec::new(), sources: Vec::new() };
+    stage.check(settings);
+    let trusted_proxies = stage.trusted_proxies(settings);
     let (issuers, keys) = stage.issuers(&settings.issuers);
     let certificates = Certificates {
         decisions: stage.certificate("decisions", settings.listeners.decisions.tls.as_ref()),
@@ -85,29 +112,20 @@ pub fn load(path: &Path, flags: &Flags) -> Result<Loaded, Report> {
     };
     let policy = stage.policy(&settings.policy);
     let Stage { mistakes, warnings, sources, .. } = stage;
-    let report = if mistakes.is_empty() { None } else { Some(document.report(mistakes)) };
-    match (policy, trusted_proxies, report) {
-        (Ok((policy, rules)), Some(trusted_proxies), None) => {
-            let max_bytes = settings.stores.verified_tokens.max_mebibytes.saturating_mul(1024 * 1024);
-            let cache = TokenCache::new(max_bytes, random(path)?);
-            let keys = Arc::new(KeyStore::new(keys));
-            let cookie_name = &settings.credentials.cookie_name;
-            let authenticator = Authenticator::new(issuers, Arc::clone(&keys) as Arc<dyn Keys>, cache, cookie_name);
-            Ok(Loaded {
-                gate: Gate::new(policy, authenticator),
-                trusted_proxies,
-                settings,
-                warnings,
-                keys,
-                sources,
-                rules,
-                certificates,
-            })
-        }
-        (Err(policy), _, Some(report)) => Err(report.merge(policy)),
-        (Err(report), _, None) | (Ok(_), _, Some(report)) => Err(report),
-        (Ok(_), None, None) => Err(Report::plain(path.display().to_string(), "trusted_proxies cannot be used")),
-    }
+    (Parts { trusted_proxies, issuers, keys, certificates, sources, warnings, policy }, mistakes)
+}
+
+fn assemble(path: &Path, settings: SettingsFile, parts: Parts, policy: Policy, rules: usize) -> Result<Loaded, Report> {
+    let Parts { trusted_proxies, issuers, keys, certificates, sources, warnings, .. } = parts;
+    let unusable = || Report::plain(path.display().to_string(), "trusted_proxies cannot be used");
+    let trusted_proxies = trusted_proxies.ok_or_else(unusable)?;
+    let max_bytes = settings.stores.verified_tokens.max_mebibytes.saturating_mul(1024 * 1024);
+    let cache = TokenCache::new(max_bytes, random(path)?);
+    let keys = Arc::new(KeyStore::new(keys));
+    let cookie_name = &settings.credentials.cookie_name;
+    let authenticator = Authenticator::new(issuers, Arc::clone(&keys) as Arc<dyn Keys>, cache, cookie_name);
+    let gate = Gate::new(policy, authenticator);
+    Ok(Loaded { gate, trusted_proxies, settings, warnings, keys, sources, rules, certificates })
 }
 
 fn random(path: &Path) -> Result<[u8; 16], Report> {
@@ -252,10 +270,32 @@ impl Stage {
         }
     }
 
-    fn policy(&self, path: &Path) -> Result<(Policy, usize), Report> {
-        let document = open(&self.path(path))?;
-        let file: PolicyFile = document.read()?;
-        let policy = Policy::compile(&file).map_err(|mistakes| document.report(mistakes))?;
-        Ok((policy, file.rules.len()))
+    /// The policy, or what is wrong in its file; none if there is no such file, which is a mistake of the settings.
+    fn policy(&mut self, path: &Path) -> Option<Result<(Policy, usize), Report>> {
+        let path = self.path(path);
+        let name = path.display().to_string();
+        let bytes = match read(&path, MAX_FILE_BYTES) {
+            Ok(bytes) => bytes,
+            Err(why) => {
+                let remedy = "name the policy file; a relative path starts at the folder of the settings file";
+                self.add("policy", format!("{name}: {why}"), remedy);
+                return None;
+            }
+        };
+        let mut compiled = None;
+        let file = Document::parse(&name, bytes).and_then(|document| {
+            document.read_checked(|file: &PolicyFile| match Policy::compile(file) {
+                Ok(policy) => {
+                    compiled = Some((policy, file.rules.len()));
+                    Vec::new()
+                }
+                Err(mistakes) => mistakes,
+            })
+        });
+        match (file, compiled) {
+            (Ok(_), Some(compiled)) => Some(Ok(compiled)),
+            (Ok(_), None) => None,
+            (Err(report), _) => Some(Err(report)),
+        }
     }
 }

@@ -20,6 +20,9 @@ const MIN_RSA_BITS: usize = 2048;
 pub fn from_jwk(jwk: &Map<String, Value>, allowed: &[Algorithm]) -> Result<Key, String> {
     let text = |name: &str| jwk.get(name).and_then(Value::as_str);
     let need = |name: &str| text(name).ok_or_else(|| format!("it has no `{name}`"));
+    if jwk.contains_key("d") {
+        return Err("it holds the private half, which belongs to the issuer alone".into());
+    }
     let kid = match jwk.get("kid") {
         None => None,
         Some(Value::String(kid)) => Some(kid.as_str()),

@@ -142,11 +142,38 @@ impl Node {
         elements.get_mut(index)
     }
 
+    /// Whether what was read for a spelled path is as it was written: no filler stands in it or for it, and no element of a list
+    /// on the way was passed over, which would shift its numbers.
+    pub(crate) fn is_written_at(&self, path: &str) -> bool {
+        let shifted = |node: &&Self| match &node.kind {
+            Kind::List(elements) => elements.iter().any(|element| element.standing == Standing::Gone),
+            Kind::Null | Kind::Plain(_) | Kind::Text(_) | Kind::Section(_) => false,
+        };
+        let trail = self.trail(path);
+        !trail.iter().any(shifted) && trail.last().is_some_and(|node| node.is_pristine())
+    }
+
     /// The deepest node on the way to a spelled path. A key may itself hold dots and brackets, so
     /// the keys that exist say where a step ends.
     pub(crate) fn nearest(&self, path: &str) -> &Self {
+        self.trail(path).last().copied().unwrap_or(self)
+    }
+
+    /// The nodes on the way to a spelled path, as far as there are any.
+    fn trail(&self, path: &str) -> Vec<&Self> {
+        let mut trail = vec![self];
+        let mut rest = path;
+        while let Some((node, more)) = trail.last().and_then(|node| node.step(rest)) {
+            trail.push(node);
+            rest = more;
+        }
+        trail
+    }
+
+    /// The child that a spelled path goes to next, and the rest of the path.
+    fn step<'p>(&self, path: &'p str) -> Option<(&Self, &'p str)> {
         let path = path.strip_prefix('.').unwrap_or(path);
-        let below = match &self.kind {
+        match &self.kind {
             Kind::List(elements) => path
                 .strip_prefix('[')
                 .and_then(|rest| rest.split_once(']'))
@@ -158,7 +185,6 @@ impl Node {
                 .min_by_key(|(_, rest)| rest.len())
                 .map(|(entry, rest)| (&entry.value, rest)),
             Kind::Null | Kind::Plain(_) | Kind::Text(_) => None,
-        };
-        below.map_or(self, |(node, rest)| node.nearest(rest))
+        }
     }
 }

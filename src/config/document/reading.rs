@@ -19,22 +19,33 @@ const MAX_MISTAKES: usize = 100;
 /// A bound on the work of a hostile file: a mistake takes about three rounds.
 const MAX_ROUNDS: usize = 4 * MAX_MISTAKES;
 
-pub(crate) fn read<T: DeserializeOwned>(root: &Node) -> Result<T, Vec<(Origin, Mistake)>> {
-    let mut fault = match T::deserialize(root) {
-        Ok(value) => return Ok(value),
-        Err(fault) => fault,
-    };
+/// What was read, and what was found wrong on the way.
+pub(crate) struct Past<T> {
+    /// With fillers where something is wrong; none if even that could not be read.
+    pub(crate) value: Option<T>,
+    /// The tree with these fillers.
+    pub(crate) tree: Node,
+    /// Every mistake of form.
+    pub(crate) found: Vec<(Origin, Mistake)>,
+}
+
+pub(crate) fn read_past<T: DeserializeOwned>(root: &Node) -> Past<T> {
     let mut reading = Reading { tree: root.clone(), found: Vec::new() };
+    let mut value = None;
     for _ in 0..MAX_ROUNDS {
-        if !reading.amend(fault) || reading.found.len() >= MAX_MISTAKES {
-            break;
+        match T::deserialize(&reading.tree) {
+            Ok(read) => {
+                value = Some(read);
+                break;
+            }
+            Err(fault) => {
+                if !reading.amend(fault) || reading.found.len() >= MAX_MISTAKES {
+                    break;
+                }
+            }
         }
-        fault = match T::deserialize(&reading.tree) {
-            Ok(_) => break,
-            Err(fault) => fault,
-        };
     }
-    Err(reading.found)
+    Past { value, tree: reading.tree, found: reading.found }
 }
 
 struct Reading {

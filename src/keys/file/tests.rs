@@ -64,6 +64,7 @@ fn odd_members_are_set_aside_and_the_rest_serves() {
         json!({"kty": "oct", "k": "c2VjcmV0", "kid": "b"}),
         json!({"kid": "c"}),
         json!("text"),
+        with("d", json!("AAAA")),
         with("use", json!("enc")),
         with("use", json!(null)),
         with("key_ops", json!(["sign"])),

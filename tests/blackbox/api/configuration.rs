@@ -246,7 +246,13 @@ fn what_the_environment_or_a_flag_gets_wrong_is_named() {
     let (code, text) = Config::shop().arg("--admin=here").check();
     assert_eq!((code, text.starts_with("flag listeners.admin.address: `address` is \"here\"")), (64, true), "{text}");
     let (code, text) = Config::shop().arg("--policy=nowhere.yaml").serve_fails();
-    assert_eq!((code, &*text), (64, "nowhere.yaml: it cannot be read: No such file or directory (os error 2)\n"));
+    assert_eq!(
+        (code, &*text),
+        (
+            64,
+            "flag policy: nowhere.yaml: it cannot be read: No such file or directory (os error 2); name the policy file; a relative path starts at the folder of the settings file\n"
+        )
+    );
 }
 
 #[test]
@@ -350,4 +356,20 @@ fn a_secret_in_the_place_of_its_variables_name_is_not_printed_either() {
     let config = Config::shop().edit("jwks_file: jwks.json", "hmac_secret_env: correct-horse+battery/staple==");
     let (code, text) = config.check();
     assert_eq!((code, text.contains("battery")), (64, false), "{text}");
+}
+
+/// A mistake of form hides none of meaning, neither in its own file nor in the other.
+#[test]
+fn mistakes_of_form_and_of_meaning_are_reported_together() {
+    let config = Config::shop()
+        .edit("    trusted_proxies: [127.0.0.0/8, \"::1/128\"]", "    deadline: 5s\n    trusted_proxis: []")
+        .edit("methods: [GET]", "metods: [GET]")
+        .edit("roles: {any: [admin]}", "roles: {any: []}");
+    let (code, text) = config.check();
+    assert_eq!(code, 64);
+    for wanted in ["a decision must come within a second", "trusted_proxis", "metods", "the list is empty"] {
+        assert!(text.contains(wanted), "{wanted}: {text}");
+    }
+    // What is wrong only because something else is, is not said.
+    assert!(!text.contains("nobody may ask") && !text.contains("can never match"), "{text}");
 }
