@@ -2,6 +2,7 @@
 //! without any IO; and what is made of it ([`load`]), which opens files and reports every mistake of
 //! every file at once.
 
+pub mod address;
 pub mod document;
 pub mod environment;
 pub mod layers;

@@ -97,7 +97,7 @@ pub async fn start(loaded: Loaded, audit: AuditLog) -> io::Result<Running> {
     let server = HttpServer::new(move || {
         App::new()
             .app_data(state.clone())
-            .wrap(TracingLogger::default())
+            .wrap(TracingLogger::<admin::Span>::new())
             .configure(|app| admin::routes(app, fault_endpoint))
     })
     .workers(1);

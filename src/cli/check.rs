@@ -13,8 +13,10 @@ pub fn run(configured: &Configured) -> ExitCode {
             for warning in &loaded.warnings {
                 complain(&format!("warning: {warning}"));
             }
-            let issuers = loaded.gate.authenticator().issuers().count();
-            say(&format!("{}: good: {} rules, {issuers} issuers", configured.config.display(), loaded.rules));
+            let count = |number: usize, noun: &str| format!("{number} {noun}{}", if number == 1 { "" } else { "s" });
+            let (rules, issuers) = (loaded.rules, loaded.gate.authenticator().issuers().count());
+            let (rules, issuers) = (count(rules, "rule"), count(issuers, "issuer"));
+            say(&format!("{}: good: {rules}, {issuers}", configured.config.display()));
             ExitCode::SUCCESS
         }
         Err(report) => {

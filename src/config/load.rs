@@ -64,6 +64,12 @@ const MAX_SHUTDOWN: Duration = Duration::from_secs(3600);
 /// Longest deadline: behind it stand proxies that give up after a second, and people who wait.
 const MAX_DEADLINE: Duration = Duration::from_secs(1);
 
+/// Shortest deadline: a first signature check takes up to a fifth of it.
+const MIN_DEADLINE: Duration = Duration::from_millis(1);
+
+/// Most threads: more than the cores of any machine that runs this.
+const MAX_WORKERS: usize = 1024;
+
 /// Largest configuration file, in bytes: ten thousand rules have two MiB.
 const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
 
@@ -116,7 +122,8 @@ fn make(settings: &SettingsFile, beside: &Path) -> (Parts, Vec<Mistake>) {
 }
 
 fn assemble(path: &Path, settings: SettingsFile, parts: Parts, policy: Policy, rules: usize) -> Result<Loaded, Report> {
-    let Parts { trusted_proxies, issuers, keys, certificates, sources, warnings, .. } = parts;
+    let Parts { trusted_proxies, issuers, keys, certificates, sources, mut warnings, .. } = parts;
+    warnings.extend(renamed_headers(&policy));
     let unusable = || Report::plain(path.display().to_string(), "trusted_proxies cannot be used");
     let trusted_proxies = trusted_proxies.ok_or_else(unusable)?;
     let max_bytes = settings.stores.verified_tokens.max_mebibytes.saturating_mul(1024 * 1024);
@@ -126,6 +133,20 @@ fn assemble(path: &Path, settings: SettingsFile, parts: Parts, policy: Policy, r
     let authenticator = Authenticator::new(issuers, Arc::clone(&keys) as Arc<dyn Keys>, cache, cookie_name);
     let gate = Gate::new(policy, authenticator);
     Ok(Loaded { gate, trusted_proxies, settings, warnings, keys, sources, rules, certificates })
+}
+
+/// The proxies' files name the default headers. With others, a client's own copies would pass until those files are changed too.
+fn renamed_headers(policy: &Policy) -> Option<String> {
+    const SHIPPED: [&str; 3] = ["x-user-id", "x-user-role", "x-user-tier"];
+    let others: Vec<&str> = policy.identity.names().filter(|name| !SHIPPED.contains(name)).collect();
+    (!others.is_empty()).then(|| {
+        format!(
+            "identity headers beside the default ones: {}. Every proxy must remove them from what clients send and take them from \
+             the answer, and go on removing the default ones: in Traefik `strip` and `authResponseHeaders`, in Envoy \
+             `early_header_mutation_extensions` and `allowed_upstream_headers`",
+            others.join(", ")
+        )
+    })
 }
 
 fn random(path: &Path) -> Result<[u8; 16], Report> {
@@ -193,22 +214,24 @@ impl Stage {
                 self.add(format!("shutdown.{key}"), "the process would seem never to end", "write 1h or less");
             }
         }
-        if listener.deadline.0.is_zero() || listener.deadline.0 >= MAX_DEADLINE {
+        if listener.deadline.0 < MIN_DEADLINE || listener.deadline.0 >= MAX_DEADLINE {
             self.add(
                 "listeners.decisions.deadline",
                 "a decision must come within a second",
                 "write a time below 1s, such as 500ms",
             );
         }
-        if listener.workers == Some(0) {
-            self.add(
-                "listeners.decisions.workers",
-                "no thread would serve",
-                "write 1 or more, or leave it out for one per core",
-            );
+        let workers = "listeners.decisions.workers";
+        match listener.workers {
+            Some(0) => self.add(workers, "no thread would serve", "write 1 or more, or leave it out for one per core"),
+            Some(many) if many > MAX_WORKERS => {
+                self.add(workers, format!("{many} threads only cost memory"), "leave it out for one per core");
+            }
+            Some(_) | None => {}
         }
-        let admin = settings.listeners.admin.address;
-        if admin == listener.address && admin.port() != 0 {
+        let (admin, decisions) = (settings.listeners.admin.address, listener.address);
+        let overlap = admin.ip() == decisions.ip() || admin.ip().is_unspecified() || decisions.ip().is_unspecified();
+        if admin.port() == decisions.port() && admin.port() != 0 && overlap {
             self.add(
                 "listeners.admin.address",
                 "both listeners have the same address",
@@ -232,7 +255,25 @@ impl Stage {
                     "write `to: file`, or remove it",
                 );
             }
-            (AuditTo::File, Some(_)) | (AuditTo::Stdout | AuditTo::Stderr | AuditTo::Off, None) => {}
+            (AuditTo::File, Some(file)) => self.audit_file(file, settings),
+            (AuditTo::Stdout | AuditTo::Stderr | AuditTo::Off, None) => {}
+        }
+    }
+
+    /// Lines are appended to whatever is there: it must be nothing, or a file that is nothing else.
+    fn audit_file(&mut self, file: &Path, settings: &SettingsFile) {
+        let path = self.path(file);
+        let tls = [&settings.listeners.decisions.tls, &settings.listeners.admin.tls];
+        let tls = tls.into_iter().flatten().flat_map(|tls| [Some(&tls.certificate_file), Some(&tls.key_file)]);
+        let keys = settings.issuers.iter().map(|issuer| &issuer.keys);
+        let keys = keys.flat_map(|keys| [&keys.jwks_file, &keys.pem_file, &keys.hmac_secret_file, &keys.ca_file]);
+        let mut others = tls.chain(keys.map(Option::as_ref)).flatten().chain([&settings.policy]);
+        let is_other = others.any(|other| self.path(other) == path);
+        let is_file = !path.is_dir();
+        let is_in_folder = path.parent().is_some_and(|folder| folder.as_os_str().is_empty() || folder.is_dir());
+        if is_other || !is_file || !is_in_folder {
+            let what = format!("{} is another file of this configuration, a folder, or in no folder", path.display());
+            self.add("audit.file", what, "name a file of its own in a folder that is there");
         }
     }
 
@@ -253,7 +294,7 @@ impl Stage {
 
     fn trusted_proxies(&mut self, settings: &SettingsFile) -> Option<TrustedProxies> {
         let at = "listeners.decisions.trusted_proxies";
-        let networks = settings.listeners.decisions.trusted_proxies.clone();
+        let networks: Vec<_> = settings.listeners.decisions.trusted_proxies.iter().map(|network| network.0).collect();
         if networks.is_empty() {
             self.add(at, "nobody may ask", "write the networks of your proxies");
         }
@@ -263,7 +304,7 @@ impl Stage {
                 self.add(
                     at,
                     format!("{wide} holds strangers, who could state any host, path and address"),
-                    "write the networks of your proxies, at most as wide as 10.0.0.0/8",
+                    "write the networks of your proxies: private ones, or public ones of at most a /16 (IPv6: /32)",
                 );
                 None
             }

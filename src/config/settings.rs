@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use serde::Deserialize;
 
+use super::address::{self, Network};
 use super::period::Period;
 use crate::policy::ClaimPath;
 use crate::token::Algorithm;
@@ -53,9 +54,10 @@ pub struct ListenersFile {
 #[serde(deny_unknown_fields, default)]
 pub struct DecisionsFile {
     /// Its address. Default `127.0.0.1:7400`.
+    #[serde(deserialize_with = "address::listen")]
     pub address: SocketAddr,
     /// The networks of the proxies: only they may ask. Default loopback.
-    pub trusted_proxies: Vec<IpNet>,
+    pub trusted_proxies: Vec<Network>,
     /// How long an idle connection is kept; proxies keep theirs 90 s. Default `120s`.
     pub keep_alive: Period,
     /// How long a decision may take before it is 503. Default `500ms`, less than `1s`.
@@ -81,6 +83,7 @@ pub struct TlsFile {
 #[serde(deny_unknown_fields, default)]
 pub struct AdminFile {
     /// Its address. Default `127.0.0.1:7401`.
+    #[serde(deserialize_with = "address::listen")]
     pub address: SocketAddr,
     /// Whether `/fail` is there, which makes `/health` answer 500 until restart. Default `false`.
     pub danger_fault_endpoint: bool,
@@ -109,7 +112,7 @@ pub struct IssuerFile {
     pub danger_allow_http_issuer: bool,
     /// The algorithms that it may use. Default: each key's own `alg`, or the usual one of its kind.
     #[serde(default)]
-    pub algorithms: Vec<Algorithm>,
+    pub algorithms: Option<Vec<Algorithm>>,
     /// What a token's `typ` may be; `none` stands for its absence. Default `[JWT, at+jwt]`.
     #[serde(default = "default_types")]
     pub types: Vec<String>,
@@ -264,7 +267,7 @@ const fn loopback(port: u16) -> SocketAddr {
 
 impl Default for DecisionsFile {
     fn default() -> Self {
-        let net = |address: std::net::IpAddr, bits| IpNet::new_assert(address, bits);
+        let net = |address: std::net::IpAddr, bits| Network(IpNet::new_assert(address, bits));
         Self {
             address: loopback(7400),
             trusted_proxies: vec![net([127, 0, 0, 0].into(), 8), net(std::net::Ipv6Addr::LOCALHOST.into(), 128)],

@@ -9,15 +9,26 @@ pub(super) fn token<'a>(lines: &Lines<'a>) -> Result<Option<&'a str>, Reason> {
         return Ok(None);
     };
     let line = line.trim_ascii();
-    let scheme_end = line.iter().position(|b| *b == b' ').unwrap_or(line.len());
-    let (scheme, token) = line.split_at(scheme_end);
-    if !scheme.eq_ignore_ascii_case(b"bearer") {
-        return Ok(None);
+    // Proxies join lines by commas; what then starts with `Bearer` was a line of its own.
+    if line.split(|b| *b == b',').skip(1).any(|part| behind_bearer(part.trim_ascii()).is_some()) {
+        return Err(Reason::DoubledCredential);
     }
+    let Some(token) = behind_bearer(line) else {
+        return Ok(None);
+    };
+    // Only spaces part scheme and token; some servers take a tab, and would see what we do not.
+    let token = if token.iter().take_while(|b| b.is_ascii_whitespace()).all(|b| *b == b' ') { token } else { b"" };
     match str::from_utf8(token.trim_ascii_start()) {
         Ok(token) if is_token(token.as_bytes()) => Ok(Some(token)),
         Ok(_) | Err(_) => Err(Reason::MalformedCredential),
     }
+}
+
+/// What stands behind the scheme `Bearer`, if that is the scheme.
+fn behind_bearer(credentials: &[u8]) -> Option<&[u8]> {
+    let (scheme, rest) = credentials.split_at_checked(b"bearer".len())?;
+    let ends = rest.first().is_none_or(u8::is_ascii_whitespace);
+    (scheme.eq_ignore_ascii_case(b"bearer") && ends).then_some(rest)
 }
 
 #[cfg(test)]
@@ -37,10 +48,14 @@ mod tests {
         for absent in [&[][..], &["Basic abc"], &["Bearerabc"], &[""]] {
             assert_eq!(read(absent), Ok(None), "{absent:?}");
         }
-        for broken in ["Bearer", "Bearer ", "Bearer a b", "Bearer a,b", "Bearer \u{e9}"] {
+        for broken in ["Bearer", "Bearer ", "Bearer a b", "Bearer a,b", "Bearer \u{e9}", "Bearer\ta", "Bearer \ta"] {
             assert_eq!(read(&[broken]), Err(Reason::MalformedCredential), "{broken}");
         }
         assert_eq!(read(&["Bearer a", "Bearer a"]), Err(Reason::DoubledCredential));
+        for joined in ["Basic x,Bearer a", "Basic x, bearer a", "Bearer a,Bearer b", "Digest a=b, Bearer\tc"] {
+            assert_eq!(read(&[joined]), Err(Reason::DoubledCredential), "{joined}");
+        }
+        assert_eq!(read(&["Digest realm=\"bearer x\", nonce=b"]), Ok(None));
         assert_eq!(read(&["Basic a", "Bearer a"]), Err(Reason::DoubledCredential));
     }
 }

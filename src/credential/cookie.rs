@@ -8,10 +8,12 @@ pub(super) fn token<'a>(lines: &Lines<'a>, name: &str) -> Result<Option<&'a str>
     let mut found = None;
     let pairs = lines.iter().flat_map(|line| line.split(|b| *b == b';'));
     for pair in pairs {
-        let pair = pair.trim_ascii();
-        let Some(value) = pair.strip_prefix(name.as_bytes()).and_then(|rest| rest.strip_prefix(b"=")) else {
-            continue;
-        };
+        let Some(rest) = pair.trim_ascii().strip_prefix(name.as_bytes()) else { continue };
+        let Some(value) = rest.trim_ascii_start().strip_prefix(b"=") else { continue };
+        // Some servers trim around the name (RFC 6265 section 5.2), and to them `jwt =x` is a second one; no client writes it so.
+        if rest.first() != Some(&b'=') {
+            return Err(Reason::MalformedCredential);
+        }
         if found.replace(value).is_some() {
             return Err(Reason::DoubledCredential);
         }
@@ -43,6 +45,8 @@ mod tests {
         }
         assert_eq!(read(&["jwt=a; jwt=a"]), Err(Reason::DoubledCredential));
         assert_eq!(read(&["jwt=a", "jwt=b"]), Err(Reason::DoubledCredential));
+        assert_eq!(read(&["jwt=a; jwt =b"]), Err(Reason::MalformedCredential));
+        assert_eq!(read(&["jwt\t=b"]), Err(Reason::MalformedCredential));
         assert_eq!(read(&["jwt=a b"]), Err(Reason::MalformedCredential));
         assert_eq!(read(&["jwt=a,b=c"]), Err(Reason::MalformedCredential));
     }

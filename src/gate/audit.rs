@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::time::{Duration, UNIX_EPOCH};
 
 use crate::clock::UnixTime;
+use crate::policy::path::is_invisible;
 use crate::policy::{Decision, RequestFacts, Step};
 
 /// What is recorded of one request.
@@ -73,8 +74,8 @@ fn member(line: &mut Vec<u8>, name: &str, value: Option<&str>) {
     }
 }
 
-/// A JSON string (RFC 8259 section 7). Control characters beyond ASCII are escaped too, so that no
-/// terminal obeys a logged path.
+/// A JSON string (RFC 8259 section 7). What shows nothing is escaped too, so that no terminal obeys
+/// a logged text and no reader is deceived by one.
 fn string(line: &mut Vec<u8>, text: &str) {
     line.push(b'"');
     if text.bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b'\\') {
@@ -83,8 +84,10 @@ fn string(line: &mut Vec<u8>, text: &str) {
         for c in text.chars() {
             match c {
                 '"' | '\\' => line.extend_from_slice(&[b'\\', if c == '"' { b'"' } else { b'\\' }]),
-                c if c.is_control() => {
-                    write!(line, "\\u{:04x}", u32::from(c)).ok();
+                c if is_invisible(c) => {
+                    for unit in c.encode_utf16(&mut [0; 2]) {
+                        write!(line, "\\u{unit:04x}").ok();
+                    }
                 }
                 c => line.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
             }

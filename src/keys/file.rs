@@ -66,7 +66,17 @@ pub fn secret(secret: &SecretSlice<u8>, allowed: &[Algorithm]) -> Result<Loaded,
             );
         }
     };
-    jwk::from_secret(secret.expose_secret(), algorithm).map(one)
+    let bytes = secret.expose_secret();
+    let text = bytes.trim_ascii_start();
+    if text.starts_with(b"-----BEGIN") || text.starts_with(b"{") {
+        return Err(
+            "this is a key in PEM or JSON: whoever knows its public half could sign; it is no shared secret".to_owned()
+        );
+    }
+    if bytes.first().is_some_and(|first| bytes.iter().all(|byte| byte == first)) {
+        return Err("the secret is one byte over and over; make one: openssl rand -base64 48".to_owned());
+    }
+    jwk::from_secret(bytes, algorithm).map(one)
 }
 
 fn one(key: Key) -> Loaded {

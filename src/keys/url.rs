@@ -44,12 +44,13 @@ impl UrlSource {
         allowed: &[Algorithm],
         every: Duration,
     ) -> Result<Self, String> {
-        let url = Url::parse(url).map_err(|error| format!("`{url}` is no URL: {error}"))?;
-        if url.scheme() != "https" && !(allow_http && url.scheme() == "http") {
-            return Err(format!("`{url}` is not https: whoever is on the way could give keys of his own"));
-        }
+        // The text is not repeated: it may hold a credential.
+        let url = Url::parse(url).map_err(|error| format!("this is no URL: {error}"))?;
         if url.username() != "" || url.password().is_some() {
             return Err("the URL holds a credential, which would end in logs".to_owned());
+        }
+        if url.scheme() != "https" && !(allow_http && url.scheme() == "http") {
+            return Err("this is not https: whoever is on the way could give keys of his own".to_owned());
         }
         // No redirects: the keys come from where the operator said, or not at all. No proxy from the environment.
         let mut client = Client::builder().redirect(redirect::Policy::none()).timeout(TIMEOUT).no_proxy();

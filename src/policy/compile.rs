@@ -103,7 +103,23 @@ impl Mistakes {
 }
 
 /// Headers that a proxy or HTTP itself gives a meaning: none may carry an identity.
-const RESERVED_HEADERS: [&str; 16] = [
+const RESERVED_HEADERS: [&str; 32] = [
+    "cache-control",
+    "content-encoding",
+    "content-language",
+    "expect",
+    "forwarded",
+    "keep-alive",
+    "proxy",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "x-original-url",
+    "x-real-ip",
+    "x-rewrite-url",
+    "accept",
     "authorization",
     "connection",
     "content-length",
@@ -128,6 +144,7 @@ fn identity(file: &IdentityHeadersFile, mistakes: &mut Mistakes) -> IdentityHead
         let lower = name.to_ascii_lowercase();
         let token = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
         let reserved = RESERVED_HEADERS.contains(&lower.as_str())
+            || lower.starts_with("x-portcullis-")
             || lower.starts_with("x-forwarded-")
             || lower.starts_with("x-envoy-");
         if !token {
@@ -160,7 +177,7 @@ fn identity(file: &IdentityHeadersFile, mistakes: &mut Mistakes) -> IdentityHead
         (name(format!("identity_headers.extra[{i}].header"), &extra.header, mistakes), extra.claim.clone())
     });
     let extra = extra.collect();
-    if file.default_tier.is_empty() {
+    if file.default_tier.trim().is_empty() {
         mistakes.add(
             "identity_headers.default_tier",
             "the default tier is empty",
@@ -276,6 +293,9 @@ fn credentials(file: &RuleFile, at: &str, mistakes: &mut Mistakes) -> Vec<Creden
         return CredentialKind::DEFAULT.to_vec();
     };
     let at = format!("{at}.credentials");
+    if matches!(file.allow, AllowFile::Anonymous) {
+        mistakes.add(&at, "an anonymous rule looks at no credential", "remove it, or write allow: authenticated");
+    }
     if kinds.is_empty() {
         mistakes.add(
             &at,
@@ -330,8 +350,11 @@ fn demands(file: &DemandsFile, at: &str, mistakes: &mut Mistakes) -> Vec<Demand>
             Some(test) => demands.push(Demand::Claim(claim.claim.clone(), test)),
             None => mistakes.add(
                 at,
-                format!("the claim `{}` needs exactly one test against texts, numbers or booleans", claim.claim),
-                "write one of equals: VALUE, in: [VALUE, ...], contains: VALUE",
+                format!(
+                    "the claim `{}` needs exactly one test against texts, 64-bit integers or booleans",
+                    claim.claim
+                ),
+                "write one of equals: VALUE, in: [VALUE, ...], contains: VALUE; quote what is no such number",
             ),
         }
     }
@@ -339,7 +362,8 @@ fn demands(file: &DemandsFile, at: &str, mistakes: &mut Mistakes) -> Vec<Demand>
 }
 
 fn claim_test(file: &ClaimDemandFile) -> Option<ClaimTest> {
-    let scalar = |value: &Value| value.is_string() || value.is_number() || value.is_boolean();
+    // Numbers that fit no 64-bit integer are compared as doubles, where many are equal.
+    let scalar = |value: &Value| value.is_string() || value.is_boolean() || value.is_i64() || value.is_u64();
     match (&file.equals, &file.one_of, &file.contains) {
         (Some(value), None, None) if scalar(value) => Some(ClaimTest::Equals(value.clone())),
         (None, Some(values), None) if !values.is_empty() && values.iter().all(scalar) => {

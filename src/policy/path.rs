@@ -80,6 +80,15 @@ fn is_ambiguous(segment: &str) -> bool {
     segment.is_empty() || segment.ends_with('.') || segment.trim().len() != segment.len()
 }
 
+/// Whether a reader, or an upstream that cleans up, would not see the character: controls, and what formats text without showing
+/// (soft hyphen, zero width, direction, separators of lines).
+pub(crate) fn is_invisible(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}'
+            | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
+}
+
 /// Percent-decodes (RFC 3986 section 2.1) what is safe to decode.
 fn decode(raw: &str) -> Result<String, Reason> {
     let mut bytes = raw.bytes();
@@ -99,7 +108,7 @@ fn decode(raw: &str) -> Result<String, Reason> {
         decoded.push(value);
     }
     let text = String::from_utf8(decoded).map_err(|_| Reason::MalformedUri)?;
-    if text.chars().any(char::is_control) {
+    if text.chars().any(is_invisible) || !unicode_normalization::is_nfkc(&text) {
         return Err(Reason::AmbiguousPath);
     }
     Ok(text)
@@ -161,6 +170,11 @@ mod tests {
             "/a%0d%0a",
             "/a%7f",
             "/a%C2%85",
+            "/%EF%BD%81dmin",
+            "/a%E2%80%8B",
+            "/a%C2%ADb",
+            "/e%CC%81",
+            "/a%E2%80%AEb",
             "/a%20",
             "/%20a/b",
             "/a%20/b",

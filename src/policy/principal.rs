@@ -133,17 +133,24 @@ impl Principal {
     }
 }
 
-/// Bytes that a JSON object holds: each entry is a B-tree slot (a `String` and a `Value`, 56 bytes,
-/// nodes on average two thirds full) and its own allocations (16 bytes of the allocator each).
+/// Bytes that a JSON object holds: B-tree leaves of eleven entries (a `String` and a `Value` each, 640 bytes with their head), of
+/// which a half may be empty, and each key's own allocation (16 bytes of the allocator).
 fn map_footprint(map: &Map<String, Value>) -> usize {
-    map.iter().map(|(key, value)| key.len().saturating_add(100).saturating_add(value_footprint(value))).sum()
+    let leaves = map.len().div_ceil(6).saturating_mul(640);
+    map.iter().fold(leaves, |sum, (key, value)| {
+        sum.saturating_add(key.len().saturating_add(16)).saturating_add(value_footprint(value))
+    })
 }
 
+/// Bytes that a JSON value holds beside itself; a list has room for twice its items at most.
 fn value_footprint(value: &Value) -> usize {
     match value {
         Value::Null | Value::Bool(_) | Value::Number(_) => 0,
         Value::String(text) => text.len().saturating_add(16),
-        Value::Array(items) => items.iter().map(|item| value_footprint(item).saturating_add(size_of::<Value>())).sum(),
+        Value::Array(items) => {
+            let room = items.len().max(4).saturating_mul(size_of::<Value>()).saturating_mul(2);
+            items.iter().fold(room, |sum, item| sum.saturating_add(value_footprint(item)))
+        }
         Value::Object(map) => map_footprint(map),
     }
 }

@@ -10,22 +10,37 @@ use crate::policy::Reason;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrustedProxies(Vec<IpNet>);
 
-/// Widest networks that can be trusted: an /8 is the widest private network there is (10.0.0.0/8),
-/// and fc00::/7 the widest for IPv6. Anything wider believes strangers.
-const WIDEST: (u8, u8) = (8, 7);
+/// Networks for private use, whole: RFC 1918, shared address space (RFC 6598), loopback, link-local, and their like in IPv6.
+const PRIVATE: [&str; 9] = [
+    "10.0.0.0/8",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "100.64.0.0/10",
+    "127.0.0.0/8",
+    "169.254.0.0/16",
+    "::1/128",
+    "fc00::/7",
+    "fe80::/10",
+];
+
+/// Widest public networks that can be trusted, in bits: one organisation's (a /16, in IPv6 a /32). Anything wider holds strangers.
+const WIDEST_PUBLIC: (u8, u8) = (16, 32);
 
 impl TrustedProxies {
     /// Trusts these networks.
     ///
     /// # Errors
-    /// The first network that reaches beyond private use: such a range lets anybody who reaches the
-    /// listener state any host, path and address.
+    /// The first network that holds strangers, alone or together with its neighbours in the list: they could state any host, path
+    /// and address. Or one of IPv4 addresses written as IPv6, which would never match.
     pub fn new(networks: Vec<IpNet>) -> Result<Self, IpNet> {
-        let too_wide = |net: &&IpNet| match net {
-            IpNet::V4(net) => net.prefix_len() < WIDEST.0,
-            IpNet::V6(net) => net.prefix_len() < WIDEST.1,
+        let private =
+            |network: &IpNet| PRIVATE.iter().filter_map(|p| p.parse::<IpNet>().ok()).any(|p| p.contains(network));
+        let too_wide = |network: &IpNet| match network {
+            IpNet::V4(net) => net.prefix_len() < WIDEST_PUBLIC.0,
+            IpNet::V6(net) => net.prefix_len() < WIDEST_PUBLIC.1 || net.addr().to_ipv4_mapped().is_some(),
         };
-        match networks.iter().find(too_wide) {
+        let together = IpNet::aggregate(&networks);
+        match networks.iter().chain(&together).find(|network| !private(network) && too_wide(network)) {
             Some(wide) => Err(*wide),
             None => Ok(Self(networks)),
         }

@@ -113,10 +113,14 @@ fn t_c15_the_client_is_the_rightmost_address_that_is_no_proxy_of_ours() {
 
 #[test]
 fn t_c2_networks_of_strangers_are_refused() {
-    for wide in ["0.0.0.0/0", "::/0", "0.0.0.0/1", "128.0.0.0/7", "2000::/3"] {
+    for wide in
+        ["0.0.0.0/0", "::/0", "0.0.0.0/1", "9.0.0.0/8", "192.0.0.0/8", "2000::/7", "2001:db8::/31", "::ffff:0:0/96"]
+    {
         assert!(TrustedProxies::new(vec![wide.parse().expect("network")]).is_err(), "{wide}");
     }
-    for ours in ["10.0.0.0/8", "fc00::/7", "192.0.2.1/32"] {
+    let halves = ["198.18.0.0/16", "198.19.0.0/16"].map(|half| half.parse().expect("network"));
+    assert!(TrustedProxies::new(halves.to_vec()).is_err(), "wide together");
+    for ours in ["10.0.0.0/8", "fc00::/7", "192.0.2.1/32", "192.0.0.0/16", "2001:db8::/32", "127.0.0.0/8", "::1/128"] {
         assert!(TrustedProxies::new(vec![ours.parse().expect("network")]).is_ok(), "{ours}");
     }
 }

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Most bytes that wait to be written: about 15 000 lines, half a second at 30 000 decisions a
 /// second. What stalls longer than that is broken, and memory is for decisions.
@@ -14,6 +14,9 @@ const MAX_PENDING_BYTES: usize = 4 * 1024 * 1024;
 /// How long lines are gathered between two writes: one system call for many lines under load, and
 /// still live to somebody who watches.
 const GATHER: Duration = Duration::from_millis(10);
+
+/// How long the end waits for the output: disks answer in milliseconds, and orchestrators kill after ten seconds or more.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// The audit log.
 #[derive(Debug)]
@@ -90,7 +93,8 @@ impl AuditLog {
         self.shared.as_ref().map_or(0, |shared| shared.dropped.load(Ordering::Relaxed))
     }
 
-    /// Writes out what is pending and ends the thread. Later lines are dropped and counted.
+    /// Writes out what is pending and ends the thread; but a stuck output does not keep the process: after two seconds what is
+    /// left is dropped and counted, like every later line.
     pub fn close(&self) {
         let Some(shared) = &self.shared else {
             return;
@@ -98,10 +102,25 @@ impl AuditLog {
         shared.pending().closed = true;
         shared.more.notify_one();
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if writer.is_some_and(|thread| thread.join().is_err()) {
+        let Some(writer) = writer else { return };
+        let started = Instant::now();
+        while !writer.is_finished() {
+            if started.elapsed() > LAST_WORDS {
+                let lost = count_lines(&shared.pending().lines);
+                shared.dropped.fetch_add(lost, Ordering::Relaxed);
+                tracing::error!(lost, "the audit log's output is stuck; its last lines are lost");
+                return;
+            }
+            std::thread::sleep(GATHER);
+        }
+        if writer.join().is_err() {
             tracing::error!("the audit log's thread had died");
         }
     }
+}
+
+fn count_lines(lines: &[u8]) -> u64 {
+    lines.iter().filter(|byte| **byte == b'\n').fold(0, |count, _| count.saturating_add(1))
 }
 
 fn write_out(shared: &Shared, mut output: Box<dyn Write + Send>) {
@@ -115,8 +134,8 @@ fn write_out(shared: &Shared, mut output: Box<dyn Write + Send>) {
         let closed = pending.closed;
         drop(pending);
         if let Err(error) = output.write_all(&lines).and_then(|()| output.flush()) {
-            let lost = lines.iter().filter(|byte| **byte == b'\n').count();
-            shared.dropped.fetch_add(u64::try_from(lost).unwrap_or(u64::MAX), Ordering::Relaxed);
+            let lost = count_lines(&lines);
+            shared.dropped.fetch_add(lost, Ordering::Relaxed);
             tracing::error!(%error, lost, "audit lines could not be written");
         }
         lines.clear();
@@ -181,7 +200,10 @@ mod tests {
             log.append(&line);
         }
         assert_eq!(log.dropped(), 10);
-        drop(leave);
+        // Still stuck: the end comes all the same. The lines here have no line feeds to be counted.
+        let started = Instant::now();
         log.close();
+        assert!((LAST_WORDS..LAST_WORDS.saturating_mul(3)).contains(&started.elapsed()));
+        drop(leave);
     }
 }

@@ -94,8 +94,11 @@ impl Issuer {
 /// A list of texts, or one text as a list of one. What is no text is left out: fewer rights.
 fn texts(claim: &Value) -> Vec<Box<str>> {
     match claim {
+        Value::String(one) if one.is_empty() => Vec::new(),
         Value::String(one) => vec![one.as_str().into()],
-        Value::Array(many) => many.iter().filter_map(Value::as_str).map(Into::into).collect(),
+        Value::Array(many) => {
+            many.iter().filter_map(Value::as_str).filter(|text| !text.is_empty()).map(Into::into).collect()
+        }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => Vec::new(),
     }
 }

@@ -4,6 +4,7 @@ mod bad_input;
 mod configuration;
 mod contract;
 mod credentials;
+mod dialects;
 mod endpoints;
 mod operations;
 mod probe;

@@ -144,9 +144,9 @@ async fn a_fetched_set_replaces_the_last_one_whole() {
 #[test]
 fn a_url_that_strangers_could_answer_refuses_to_start() {
     for (url, more, wanted) in [
-        ("http://id.example/jwks", "", "is not https"),
-        ("file:///etc/passwd", "", "is not https"),
-        ("id.example/jwks", "", "is no URL"),
+        ("http://id.example/jwks", "", "this is not https"),
+        ("file:///etc/passwd", "", "this is not https"),
+        ("id.example/jwks", "", "this is no URL"),
         ("https://user:hunter2@id.example/jwks", "", "the URL holds a credential"),
         ("https://id.example/jwks", "\n      ca_file: none.pem", "none.pem cannot be read"),
         ("https://id.example/jwks", "\n      jwks_file: jwks.json", "more than one source of keys"),

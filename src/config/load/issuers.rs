@@ -67,6 +67,13 @@ impl Stage {
     }
 
     fn issuer(&mut self, file: &IssuerFile, at: &str) -> Issuer {
+        if file.algorithms.as_ref().is_some_and(Vec::is_empty) {
+            self.add(
+                format!("{at}.algorithms"),
+                "no algorithm is allowed",
+                "name some, or leave the key out for those of the keys",
+            );
+        }
         if file.leeway.0 > MAX_LEEWAY {
             self.add(
                 format!("{at}.leeway"),
@@ -157,7 +164,7 @@ impl Stage {
                 Err(why) => ("jwks_url", Err(why)),
             },
             Some(_) => ("", Err("more than one source of keys is named".into())),
-            None => self.key_source(keys, &file.algorithms),
+            None => self.key_source(keys, file.algorithms.as_deref().unwrap_or_default()),
         };
         match loaded {
             Ok(loaded) => {
@@ -185,7 +192,8 @@ impl Stage {
         }
         let ca = file.keys.ca_file.as_deref().map(|ca| self.path(ca));
         let http = file.danger_allow_http_issuer;
-        UrlSource::new(&file.name, index, url, http, ca.as_deref(), &file.algorithms, every)
+        let allowed = file.algorithms.as_deref().unwrap_or_default();
+        UrlSource::new(&file.name, index, url, http, ca.as_deref(), allowed, every)
     }
 
     fn key_source(

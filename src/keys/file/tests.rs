@@ -108,13 +108,13 @@ fn what_is_no_set_or_no_public_key_is_refused_with_the_remedy() {
 fn a_secret_serves_one_hmac_algorithm_and_must_be_as_long_as_its_hash() {
     for (alg, bytes) in [("HS256", 32_usize), ("HS384", 48), ("HS512", 64)] {
         let algorithm = Algorithm::named(alg).expect(alg);
-        let text = vec![b's'; bytes];
+        let text: Vec<u8> = (b'0'..).take(bytes).collect();
         let loaded = secret(&SecretSlice::from(text.clone()), &[algorithm]).expect(alg);
         assert_eq!(verifies(&loaded, &Signer::hmac(alg, &text).token(&json!({}))), Ok(()));
-        let short = secret(&SecretSlice::from(vec![b's'; bytes.saturating_sub(1)]), &[algorithm]).expect_err("short");
+        let short = secret(&SecretSlice::from(text[1..].to_vec()), &[algorithm]).expect_err("short");
         assert!(short.contains(&format!("needs at least {bytes}")), "{short}");
     }
-    let long = SecretSlice::from(vec![b's'; 64]);
+    let long = SecretSlice::from((b'0'..).take(64).collect::<Vec<u8>>());
     assert!(secret(&long, &[]).is_ok());
     assert!(secret(&long, &[Algorithm::HS256, Algorithm::HS512]).is_err());
     assert!(secret(&long, &[Algorithm::RS256]).is_err());
@@ -131,4 +131,19 @@ fn tokens_without_kid_are_tried_with_few_keys() {
         verifies(&loaded, &signers[0].sign(&json!({"alg": "EdDSA", "kid": "other"}), &json!({}))),
         Err(Reason::UnknownKey)
     );
+}
+
+#[test]
+fn what_everybody_knows_is_no_secret() {
+    let (rsa, ed) = (Signer::new("k", "RS256"), Signer::new("k", "EdDSA"));
+    for known in [
+        rsa.pem(),
+        ed.pem(),
+        rsa.jwk().to_string(),
+        format!("\n {}", json!({"keys": [ed.jwk()]})),
+        " ".repeat(64),
+        "0".repeat(64),
+    ] {
+        assert!(secret(&SecretSlice::from(known.clone().into_bytes()), &[]).is_err(), "{known}");
+    }
 }

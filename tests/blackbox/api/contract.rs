@@ -373,6 +373,9 @@ async fn c10_any_one_word_is_a_protocol() {
     }
 }
 
+/// What is said of a deadline that is none.
+const LATE: &str = "a decision must come within a second; write a time below 1s, such as 500ms";
+
 #[tokio::test]
 async fn c11_connections_outlive_the_proxys_and_decisions_come_within_a_second() {
     // That an idle connection really stays for two minutes would cost two minutes: what can be seen at once is that it stays, and
@@ -398,8 +401,8 @@ async fn c11_connections_outlive_the_proxys_and_decisions_come_within_a_second()
     for (bad, line) in [
         ("keep_alive: 119s", "proxies keep idle connections for 90 s and would lose requests; write 120s or more"),
         ("keep_alive: 0s", "proxies keep idle connections for 90 s and would lose requests; write 120s or more"),
-        ("deadline: 1s", "a decision must come within a second; write a time below 1s, such as 500ms"),
-        ("deadline: 0s", "a decision must come within a second; write a time below 1s, such as 500ms"),
+        ("deadline: 1s", LATE),
+        ("deadline: 0s", LATE),
     ] {
         let column = 5 + bad.find(' ').expect("a space") + 1;
         assert_eq!(with(bad).check(), (64, format!("portcullis.yaml:7:{column}: {line}\n")), "{bad}");

@@ -52,7 +52,6 @@ async fn a_bearer_token_and_a_cookie_are_read_where_they_stand() {
         Box::new(|probe| probe),
         Box::new(bearer("Basic YWxpY2U6eA==".to_owned())),
         Box::new(bearer(format!("Bearer{token}"))),
-        Box::new(bearer(format!("Bearer\t{token}"))),
         Box::new(bearer(format!("JWT {token}"))),
         Box::new(bearer(format!("Token {token}"))),
         Box::new(bearer(format!("DPoP {token}"))),
@@ -63,7 +62,6 @@ async fn a_bearer_token_and_a_cookie_are_read_where_they_stand() {
         Box::new(cookie(format!("xjwt={token}; jwtx={token}; jwt-2={token}"))),
         Box::new(cookie("jwt=".to_owned())),
         Box::new(cookie("jwt".to_owned())),
-        Box::new(cookie(format!("jwt ={token}"))),
         Box::new(cookie(format!("a=\"; jwt\"={token}"))),
         Box::new(cookie(format!("__Host-jwt={token}"))),
         Box::new(cookie(String::new())),
@@ -111,6 +109,8 @@ async fn a_credential_that_is_none_is_malformed() {
         "Bearer a,b",
         "Bearer \u{e9}",
         "Bearer a\tb",
+        "Bearer\ta",
+        "Bearer \ta",
         &format!("Bearer {token} x"),
         &format!("Bearer Bearer {token}"),
     ] {
@@ -118,7 +118,7 @@ async fn a_credential_that_is_none_is_malformed() {
             vec![(probe("/any").header("Authorization", line), 401, "malformed_credential")]
         }));
     }
-    for line in ["jwt=a b", "jwt=a,b", "jwt=\u{e9}", "jwt=a\tb"] {
+    for line in ["jwt=a b", "jwt=a,b", "jwt=\u{e9}", "jwt=a\tb", "jwt =a", "jwt\t=a", "a=b; jwt =a; c=d"] {
         cases.extend(everywhere(|probe| vec![(probe("/any").header("Cookie", line), 401, "malformed_credential")]));
     }
     cases.extend(everywhere(|probe| {

@@ -412,8 +412,8 @@ async fn the_audit_file_is_appended_to_and_must_be_writable() {
     let config = Config::shop().edit("\nshutdown:", "\naudit: {to: file, file: logs/audit.log}\nshutdown:");
     let (code, text) = config.serve_fails();
     assert_eq!(
-        (code, text.contains("the audit file logs/audit.log cannot be opened: No such file or directory")),
-        (1, true),
+        (code, text.contains("logs/audit.log is another file of this configuration, a folder, or in no folder")),
+        (64, true),
         "{text}"
     );
     let mut gate = Gate::start(&config.file("logs/audit.log", "{\"before\":1}\n"));

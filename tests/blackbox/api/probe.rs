@@ -16,9 +16,11 @@ pub(super) const CLIENT: &str = "203.0.113.7";
 pub(super) enum Dialect {
     Traefik,
     Envoy,
+    Nginx,
+    Caddy,
 }
 
-/// Both proxies.
+/// The two proxies that ask in the two ways there are: in headers, and in the request line.
 pub(super) const BOTH: [Dialect; 2] = [Dialect::Traefik, Dialect::Envoy];
 
 /// Which question is put.
@@ -65,6 +67,12 @@ impl Probe {
     /// As Envoy asks.
     pub(super) fn envoy() -> Self {
         Self::new(Dialect::Envoy)
+    }
+
+    /// The same question from another proxy.
+    pub(super) fn dialect(mut self, dialect: Dialect) -> Self {
+        self.dialect = dialect;
+        self
     }
 
     pub(super) fn step(mut self, step: Step) -> Self {
@@ -132,15 +140,21 @@ impl Probe {
             (Dialect::Envoy, Step::Validate) => "/envoy/validate",
             (Dialect::Envoy, Step::Authn) => "/envoy/authn",
             (Dialect::Envoy, Step::Authz) => "/envoy/authz",
+            (Dialect::Nginx, Step::Validate) => "/nginx/validate",
+            (Dialect::Nginx, Step::Authn) => "/nginx/validate/authn",
+            (Dialect::Nginx, Step::Authz) => "/nginx/validate/authz",
+            (Dialect::Caddy, Step::Validate) => "/caddy/validate",
+            (Dialect::Caddy, Step::Authn) => "/caddy/validate/authn",
+            (Dialect::Caddy, Step::Authz) => "/caddy/validate/authz",
         };
         let (method, host, uri) = (&self.method[..], &self.host[..], &self.uri[..]);
         let mut bytes = match self.dialect {
-            Dialect::Traefik => [b"GET ", step.as_bytes()].concat(),
+            Dialect::Traefik | Dialect::Nginx | Dialect::Caddy => [b"GET ", step.as_bytes()].concat(),
             Dialect::Envoy => [method, b" ", step.as_bytes(), uri].concat(),
         };
         bytes.extend_from_slice(b" HTTP/1.1\r\n");
         let facts: &[(&str, &[u8])] = match self.dialect {
-            Dialect::Traefik => &[
+            Dialect::Traefik | Dialect::Nginx | Dialect::Caddy => &[
                 ("Host", b"gate:7400"),
                 ("X-Forwarded-Method", method),
                 ("X-Forwarded-Host", host),
@@ -237,7 +251,7 @@ pub(super) fn said<'a>(answer: &'a Answer, name: &str) -> Option<&'a str> {
 /// What an allow says of a header without a value, in this dialect.
 pub(super) fn absent(dialect: Dialect) -> Option<&'static str> {
     match dialect {
-        Dialect::Traefik => Some(""),
+        Dialect::Traefik | Dialect::Nginx | Dialect::Caddy => Some(""),
         Dialect::Envoy => None,
     }
 }

@@ -44,10 +44,30 @@ async fn t_c1_facts_count_from_our_own_proxies_only() {
 
 #[test]
 fn t_c2_a_gate_that_believes_strangers_does_not_start() {
-    for wide in ["0.0.0.0/0", "::/0", "0.0.0.0/1", "128.0.0.0/1", "0.0.0.0/7", "2000::/3", "::/1", "::/6"] {
+    for wide in [
+        "0.0.0.0/0",
+        "::/0",
+        "0.0.0.0/1",
+        "128.0.0.0/1",
+        "0.0.0.0/7",
+        "2000::/3",
+        "::/1",
+        "::/6",
+        "2000::/7",
+        "2a00::/8",
+        "8.0.0.0/8",
+        "172.0.0.0/8",
+        "192.0.0.0/8",
+        "11.0.0.0/8",
+        "8.0.0.0/7",
+        "10.0.0.0/7",
+        "fe00::/7",
+        "2001:db8::/31",
+        "203.0.0.0/15",
+    ] {
         let config = one_proxy(wide);
         let line = format!(
-            "portcullis.yaml:8:22: {wide} holds strangers, who could state any host, path and address; write the networks of your proxies, at most as wide as 10.0.0.0/8\n"
+            "portcullis.yaml:8:22: {wide} holds strangers, who could state any host, path and address; write the networks of your proxies: private ones, or public ones of at most a /16 (IPv6: /32)\n"
         );
         assert_eq!(config.serve_fails(), (64, line.clone()), "{wide}");
         assert_eq!(config.check(), (64, line), "{wide}");

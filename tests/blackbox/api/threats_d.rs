@@ -165,7 +165,7 @@ async fn t_d5_a_repeated_credential_is_refused() {
             cases.push((probe().header("Cookie", format!("jwt={first}; jwt={last}")), 400, "doubled_credential"));
             cases.push((probe().header("Cookie", format!("jwt={first},jwt={last}")), 401, "malformed_credential"));
             let joined = format!("Bearer {first}, Bearer {last}");
-            cases.push((probe().header("Authorization", joined), 401, "malformed_credential"));
+            cases.push((probe().header("Authorization", joined), 400, "doubled_credential"));
             cases.push((
                 probe().header("Authorization", format!("Bearer {first},{last}")),
                 401,
