@@ -135,7 +135,7 @@ where
         .backlog(BACKLOG)
         .client_request_timeout(HEAD_TIMEOUT)
         .disable_signals()
-        .shutdown_timeout(drain.as_secs());
+        .shutdown_timeout(drain.as_secs().saturating_add(u64::from(drain.subsec_nanos() > 0)));
     let server = match certificate {
         None => server.bind(address),
         Some(certificate) => {

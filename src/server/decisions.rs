@@ -149,3 +149,6 @@ impl Decisions {
         if reply.body.is_empty() { response.finish() } else { response.body(reply.body) }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,82 @@
+use serde_json::json;
+
+use super::*;
+use crate::credential::Presented;
+use crate::gate::cache::TokenCache;
+use crate::gate::ports::BoxFuture;
+use crate::gate::{Authenticator, Keys};
+use crate::policy::{CanonicalPath, ClaimPath, Host, Method, RequestFacts};
+use crate::signer::Signer;
+use crate::token::issuer::{Audiences, Types};
+use crate::token::{Issuer, KeySet, jwk};
+
+/// Keys that know one key and hang when asked for newer ones: a source that does not keep its own bounds.
+#[derive(Debug)]
+struct Hanging(Arc<KeySet>);
+
+impl Keys for Hanging {
+    fn current(&self, _: usize) -> Option<Arc<KeySet>> {
+        Some(Arc::clone(&self.0))
+    }
+
+    fn newer(&self, _: usize) -> BoxFuture<'_, Option<Arc<KeySet>>> {
+        Box::pin(std::future::pending())
+    }
+}
+
+fn decisions(known: &Signer, deadline: Duration) -> Decisions {
+    let policy = json!({"rules": [{"id": "r", "hosts": ["*"], "paths": ["/**"], "allow": "authenticated"}]});
+    let policy = Policy::compile(&serde_json::from_value(policy).expect("a policy")).expect("a policy");
+    let issuer = Issuer {
+        name: "a".into(),
+        issuer: "https://a".into(),
+        audiences: Audiences::Any,
+        types: Types { names: vec!["jwt".into()], absent: false },
+        leeway: Duration::ZERO,
+        roles: ClaimPath::new("roles"),
+        scopes: ClaimPath::new("scope"),
+        tier: ClaimPath::new("tier"),
+    };
+    let key = jwk::from_jwk(known.jwk().as_object().expect("an object"), &[]).expect("a key");
+    let keys = Arc::new(Hanging(Arc::new([key].into_iter().collect())));
+    let authenticator = Authenticator::new(vec![issuer], keys, TokenCache::new(1 << 20, [3; 16]), "jwt");
+    let gate = Arc::new(Gate::new(policy, authenticator));
+    let (lifecycle, audit) = (Arc::new(Lifecycle::default()), Arc::new(AuditLog::off()));
+    Decisions {
+        trusted_proxies: TrustedProxies::new(Vec::new()).expect("none"),
+        deadline,
+        metrics: Arc::new(Metrics::new(Arc::clone(&gate), Arc::clone(&lifecycle), Arc::clone(&audit))),
+        lifecycle,
+        audit,
+        header_names: HeaderNames::of(gate.policy()),
+        gate,
+    }
+}
+
+async fn decide(decisions: &Decisions, signer: &Signer) -> Decision {
+    let now = clock::now();
+    let token = signer.token(&json!({"iss": "https://a", "sub": "alice", "exp": now.secs().saturating_add(60)}));
+    let bearer = format!("Bearer {token}");
+    let mut presented = Presented::default();
+    presented.authorization.push(bearer.as_bytes());
+    let facts = RequestFacts {
+        method: Method::parse(b"GET").expect("a method"),
+        host: Host::parse(b"h").expect("a host"),
+        path: CanonicalPath::parse(b"/").expect("a path"),
+        client: [192, 0, 2, 1].into(),
+    };
+    decisions.decide(&Ask { step: Step::Validate, facts, presented }, now).await
+}
+
+/// T-E3: what does not come in time is no permission.
+#[tokio::test]
+async fn a_decision_that_hangs_is_refused_at_the_deadline() {
+    let (known, unknown) = (Signer::new("known", "EdDSA"), Signer::new("unknown", "EdDSA"));
+    let deadline = Duration::from_millis(50);
+    let decisions = decisions(&known, deadline);
+    let started = Instant::now();
+    let refusal = decide(&decisions, &unknown).await.expect_err("no key, no answer");
+    assert_eq!(refusal.reason, Reason::Deadline);
+    assert!((deadline..Duration::from_secs(1)).contains(&started.elapsed()), "{:?}", started.elapsed());
+    assert!(decide(&decisions, &known).await.is_ok(), "a known key never waits");
+}
