@@ -2,13 +2,11 @@
 
 use serde_json::json;
 
-use super::shop::{
-    Exchange, IDENTITY, Kind, NOT_ASKED, Shop, alice, assert_identity, assert_nobody, bob, through_both,
-};
+use super::shop::{Exchange, IDENTITY, Kind, NOT_ASKED, Shop, alice, assert_identity, assert_nobody, bob, through_all};
 use crate::support::gate::{KEY, claims};
 use crate::support::raw;
 
-through_both!(
+through_all!(
     a_token_in_the_authorization_header_tells_the_upstream_who_asks,
     a_token_in_the_cookie_tells_the_upstream_who_asks,
     an_open_route_has_no_identity,
@@ -174,9 +172,15 @@ async fn a_client_cannot_take_the_identity_headers_off(kind: Kind) {
     match kind {
         Kind::Traefik => exchange.refused(403, "missing_role"),
         Kind::Envoy => exchange.refused(400, NOT_ASKED),
+        Kind::Nginx | Kind::Caddy => exchange.refused(403, "missing_role"),
     };
     let hop = ("Connection", "X-Forwarded-Method, X-Forwarded-Uri, Authorization");
-    shop.ask("GET", "/products/admin", &[("Authorization", &user), hop]).await.refused(401, "no_credential");
+    let exchange = shop.ask("GET", "/products/admin", &[("Authorization", &user), hop]).await;
+    match kind {
+        // They take nothing off that this header names, neither for the gate nor for a server.
+        Kind::Nginx | Kind::Caddy => exchange.refused(403, "missing_role"),
+        Kind::Traefik | Kind::Envoy => exchange.refused(401, "no_credential"),
+    };
     let admin = format!("Bearer {}", bob());
     let hop = ("Connection", "X-Forwarded-Method, X-Forwarded-Uri");
     assert_identity(
@@ -211,6 +215,15 @@ async fn a_clients_own_word_for_its_request_changes_nothing(kind: Kind) {
         ("X_Forwarded_Method", "GET"),
         ("X-Real-IP", "198.51.100.4"),
         ("X-Original-URI", "/"),
+        ("X-Forwarded-User", "told"),
+        ("X-Forwarded-Email", "told"),
+        ("X-Forwarded-Client-Cert", "told"),
+        ("Remote-User", "told"),
+        ("X-Auth-User", "told"),
+        ("True-Client-IP", "198.51.100.6"),
+        ("X-Client-IP", "198.51.100.7"),
+        ("X-Host", "told"),
+        ("Proxy", "told"),
     ];
     if kind == Kind::Envoy {
         // Its own vocabulary; to others these are words like any.

@@ -1,11 +1,15 @@
 //! Behind a load balancer of one's own, with the changes that the proxies' files tell to make then. The test is the balancer: it
 //! appends its client's address to `X-Forwarded-For`, and passes on whatever else that client made up.
 
-use super::shop::{CLIENT, Kind, Shop, alice, assert_identity, through_both};
+use super::shop::{CLIENT, Kind, Shop, alice, assert_identity, through_all};
 use crate::support::gate::Config;
 use crate::support::proxy::Options;
 
-through_both!(the_real_request_of_the_real_client_is_judged, each_client_of_the_balancer_has_its_own_rate);
+through_all!(the_real_request_of_the_real_client_is_judged);
+// Caddy has no limit of the rate.
+through_all!(
+    [Traefik as through_traefik, Envoy as through_envoy, Nginx as through_nginx] each_client_of_the_balancer_has_its_own_rate
+);
 
 /// The shipped files with the changes that they describe.
 fn behind_a_balancer(kind: Kind, shipped: Options) -> Options {
@@ -28,6 +32,14 @@ fn behind_a_balancer(kind: Kind, shipped: Options) -> Options {
                 .map(|name| format!("- remove: x-forwarded-{name}\n"))
                 .join("                        "),
         ),
+        Kind::Nginx => shipped
+            .edit("# set_real_ip_from 10.0.0.10/32;", &format!("set_real_ip_from {CLIENT}/32;"))
+            .edit("# real_ip_header", "real_ip_header")
+            .edit("# real_ip_recursive", "real_ip_recursive")
+            .edit("$scheme", "$http_x_forwarded_proto"),
+        Kind::Caddy => {
+            shipped.edit("# trusted_proxies 10.0.0.10/32", &format!("trusted_proxies {CLIENT}/32"))
+        }
     }
 }
 

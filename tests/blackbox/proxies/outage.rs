@@ -1,19 +1,21 @@
 //! Something is gone: a server behind the proxy, or the gate itself.
 #![expect(clippy::print_stdout, reason = "how long it took is for people, too: run with --nocapture")]
 
+use std::fs;
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
-use super::shop::{Kind, Proxy, Shop, alice, through_both};
+use super::shop::{Kind, Proxy, Shop, alice, through_all};
 use crate::support::gate::Config;
 use crate::support::proxy::{Options, Port};
 use crate::support::raw;
 use crate::support::upstream::Upstream;
 
-through_both!(
+through_all!(
     a_killed_server_loses_no_request_once_the_health_check_has_noticed,
     without_the_gate_nothing_protected_passes,
     while_the_gate_hangs_nothing_protected_passes,
+    without_keys_the_gates_503_reaches_the_client,
 );
 
 /// The shipped health check asks each second and waits half a second; this leaves a busy machine three times that.
@@ -33,6 +35,13 @@ async fn is_out(proxy: &Proxy, service: &str, server: &str) -> bool {
                 .lines()
                 .filter_map(|line| line.strip_prefix(&flags))
                 .any(|flags| flags.contains("failed_active_hc"))
+        }
+        // It has no checks of its own: whoever asks finds out, and is served by the other server.
+        Proxy::Nginx(_) => true,
+        // It logs every check that fails, but not of which service.
+        Proxy::Caddy(caddy) => {
+            caddy.log().lines().filter(|line| line.contains("HTTP request failed") && line.contains(server)).count()
+                >= 8
         }
     }
 }
@@ -91,7 +100,8 @@ async fn a_killed_server_loses_no_request_once_the_health_check_has_noticed(kind
 fn unable(kind: Kind) -> u16 {
     match kind {
         Kind::Traefik => 500,
-        Kind::Envoy => 503,
+        Kind::Envoy | Kind::Nginx => 503,
+        Kind::Caddy => 502,
     }
 }
 
@@ -108,7 +118,10 @@ async fn without_the_gate_nothing_protected_passes(kind: Kind) {
             for method in ["GET", "POST", "OPTIONS"] {
                 let answer = client.send(raw::request(method, target, headers, b"")).await;
                 assert_eq!(answer.status, unable(kind), "{method} {target}: {answer:?}");
-                assert_eq!(answer.text(), "", "{method} {target}");
+                match kind {
+                    Kind::Nginx => assert_eq!(answer.json()["status"], 503, "{method} {target}"),
+                    Kind::Traefik | Kind::Envoy | Kind::Caddy => assert_eq!(answer.text(), "", "{method} {target}"),
+                }
             }
         }
     }
@@ -120,6 +133,14 @@ async fn without_the_gate_nothing_protected_passes(kind: Kind) {
     assert_eq!(client.get("/authentication/login", &[]).await.status, 200);
 }
 
+fn is_stopped(process: u32) -> bool {
+    let threads = fs::read_dir(format!("/proc/{process}/task")).expect("its threads");
+    threads.flatten().all(|thread| {
+        let state = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        state.rsplit(')').next().is_some_and(|rest| rest.starts_with(" T"))
+    })
+}
+
 async fn while_the_gate_hangs_nothing_protected_passes(kind: Kind) {
     let shop = Shop::behind(kind).await;
     let token = format!("Bearer {}", alice());
@@ -128,6 +149,10 @@ async fn while_the_gate_hangs_nothing_protected_passes(kind: Kind) {
     shop.upstreams.iter().for_each(|upstream| drop(upstream.take_requests()));
 
     shop.gate.signal("STOP");
+    // The signal is on its way to each thread; one may still answer.
+    while !is_stopped(shop.gate.pid()) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
     let start = Instant::now();
     let patience = Duration::from_millis(1500);
     let answer = shop.proxy.raw().with_timeout(patience).try_send(&request).await;
@@ -135,10 +160,24 @@ async fn while_the_gate_hangs_nothing_protected_passes(kind: Kind) {
     match kind {
         // It waits 30 s, and that cannot be set.
         Kind::Traefik => assert_eq!(answer.expect_err("no answer yet").kind(), ErrorKind::TimedOut),
-        Kind::Envoy => assert_eq!(answer.expect("an answer in time").status, 503),
+        Kind::Envoy | Kind::Nginx => assert_eq!(answer.expect("an answer in time").status, 503),
+        Kind::Caddy => assert_eq!(answer.expect("an answer in time").status, 504),
     }
     assert!(shop.upstreams.iter().all(|upstream| upstream.requests().is_empty()));
 
     shop.gate.signal("CONT");
     assert_eq!(shop.proxy.raw().send(&request).await.status, 200, "as before");
+}
+
+async fn without_keys_the_gates_503_reaches_the_client(kind: Kind) {
+    let nobody = Port::take();
+    let keys = format!("jwks_url: \"http://{}/\"\n    danger_allow_http_issuer: true", nobody.address());
+    let config = Config::shop().edit("jwks_file: jwks.json", &keys);
+    let shop = Shop::with(kind, &config, Options::lift_rate_limit).await;
+    let token = format!("Bearer {}", alice());
+    let exchange = shop.ask("GET", "/products", &[("Authorization", &token)]).await;
+    exchange.refused(503, "keys_unavailable");
+    // Who needs no key is not concerned.
+    shop.ask("GET", "/products", &[]).await.refused(401, "no_credential");
+    shop.ask("GET", "/", &[]).await.passed();
 }

@@ -6,29 +6,35 @@ use std::net::{IpAddr, Ipv4Addr};
 use serde_json::Value;
 
 use crate::support::gate::{Config, Gate, token};
-use crate::support::proxy::{Envoy, Options, Traefik};
+use crate::support::proxy::{Caddy, Envoy, Nginx, Options, Traefik};
 use crate::support::raw;
 use crate::support::upstream::{Recorded, Upstream};
 
-/// Two tests of each function, which gets the proxy that it is about.
-macro_rules! through_both {
-    ($($name:ident),+ $(,)?) => {
-        $(mod $name {
+/// Four tests of each function, which gets the proxy that it is about; or fewer, where a list of proxies stands before.
+macro_rules! through_all {
+    ([$($kind:ident as $test:ident),+] $($name:ident),+ $(,)?) => {
+        through_all!(@each $($name),+ ; [$($kind as $test),+]);
+    };
+    (@each $($name:ident),+ ; $tests:tt) => {
+        $(through_all!(@one $name ; $tests);)+
+    };
+    (@one $name:ident ; [$($kind:ident as $test:ident),+]) => {
+        mod $name {
             use crate::proxies::shop::Kind;
 
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn through_traefik() {
-                super::$name(Kind::Traefik).await;
-            }
-
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn through_envoy() {
-                super::$name(Kind::Envoy).await;
-            }
-        })+
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                super::$name(Kind::$kind).await;
+            })+
+        }
+    };
+    ($($name:ident),+ $(,)?) => {
+        through_all!(
+            [Traefik as through_traefik, Envoy as through_envoy, Nginx as through_nginx, Caddy as through_caddy] $($name),+
+        );
     };
 }
-pub(super) use through_both;
+pub(super) use through_all;
 
 /// The headers that tell an upstream who is asking.
 pub(super) const IDENTITY: [&str; 3] = ["X-User-ID", "X-User-Role", "X-User-Tier"];
@@ -41,6 +47,21 @@ pub(super) const CLIENT: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 pub(super) enum Kind {
     Traefik,
     Envoy,
+    Nginx,
+    Caddy,
+}
+
+impl Kind {
+    /// All of them.
+    pub(super) const ALL: [Self; 4] = [Self::Traefik, Self::Envoy, Self::Nginx, Self::Caddy];
+
+    /// Whether the gate is asked about this target as it is because the proxy does not resolve `.`, `..` and `//`. The others do,
+    /// for the gate and the servers alike.
+    pub(super) fn leaves_ambiguous(self, target: &str) -> bool {
+        let path = target.split('?').next().unwrap_or_default().replace("%2e", ".");
+        let dots = path.split('/').any(|segment| segment == "." || segment == "..");
+        matches!(self, Self::Nginx | Self::Caddy) && (dots || path.contains("//"))
+    }
 }
 
 /// A running one.
@@ -48,6 +69,8 @@ pub(super) enum Kind {
 pub(super) enum Proxy {
     Traefik(Traefik),
     Envoy(Envoy),
+    Nginx(Nginx),
+    Caddy(Caddy),
 }
 
 impl Proxy {
@@ -56,6 +79,8 @@ impl Proxy {
         match kind {
             Kind::Traefik => Self::Traefik(Traefik::start(options).await),
             Kind::Envoy => Self::Envoy(Envoy::start(options).await),
+            Kind::Nginx => Self::Nginx(Nginx::start(options).await),
+            Kind::Caddy => Self::Caddy(Caddy::start(options).await),
         }
     }
 
@@ -64,15 +89,19 @@ impl Proxy {
         let client = match self {
             Self::Traefik(traefik) => traefik.raw(),
             Self::Envoy(envoy) => envoy.raw(),
+            Self::Nginx(nginx) => nginx.raw(),
+            Self::Caddy(caddy) => caddy.raw(),
         };
         client.with_source(CLIENT)
     }
 
-    /// The URL of a path.
+    /// The URL of a path, for [`Proxy::http2`].
     pub(super) fn url(&self, path: &str) -> String {
         match self {
             Self::Traefik(traefik) => traefik.url(path),
             Self::Envoy(envoy) => envoy.url(path),
+            Self::Nginx(nginx) => nginx.url(path),
+            Self::Caddy(caddy) => caddy.url(path),
         }
     }
 
@@ -81,6 +110,8 @@ impl Proxy {
         let builder = match self {
             Self::Traefik(traefik) => traefik.client(),
             Self::Envoy(envoy) => envoy.client(),
+            Self::Nginx(nginx) => nginx.client(),
+            Self::Caddy(caddy) => caddy.client(),
         };
         builder.http2_prior_knowledge().local_address(IpAddr::from(CLIENT)).build().expect("a client")
     }

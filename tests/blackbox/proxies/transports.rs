@@ -3,15 +3,37 @@
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio_tungstenite::tungstenite::Message;
 
-use super::shop::{Kind, Shop, alice, assert_identity, bob, through_both};
+use super::shop::{Kind, NOT_ASKED, Shop, alice, assert_identity, bob, through_all};
 use crate::support::gate::token;
 
-through_both!(
+through_all!(
     a_websocket_with_a_token_echoes_a_frame,
     a_websocket_without_a_token_is_refused,
     a_post_over_http2_is_decided_as_over_http1,
     a_grpc_call_is_decided_and_refused_as_its_proxy_does,
 );
+
+// The files of the others name no upgrades that they refuse.
+through_all!(
+    [Nginx as through_nginx, Caddy as through_caddy] an_upgrade_to_anything_but_websocket_does_not_reach_a_server
+);
+
+/// Behind an upgrade to HTTP/2 the gate would be asked about none of the requests.
+async fn an_upgrade_to_anything_but_websocket_does_not_reach_a_server(kind: Kind) {
+    let shop = Shop::behind(kind).await;
+    let user = format!("Bearer {}", alice());
+    for upgrade in ["h2c", "h2c, websocket", "other"] {
+        let headers = [("Authorization", &*user), ("Upgrade", upgrade), ("Connection", "Upgrade, HTTP2-Settings")];
+        let exchange = shop.ask("GET", "/products", &headers).await;
+        if kind == Kind::Caddy && upgrade.contains("h2c") {
+            // It would make this upgrade itself, and misses the settings.
+            exchange.refused(500, NOT_ASKED);
+            continue;
+        }
+        assert_eq!(exchange.passed().header("upgrade"), [""; 0], "{exchange:?}");
+        assert!(!exchange.trace.upstream().header("connection").concat().to_ascii_lowercase().contains("upgrade"));
+    }
+}
 
 async fn a_websocket_with_a_token_echoes_a_frame(kind: Kind) {
     let shop = Shop::behind(kind).await;
@@ -100,7 +122,7 @@ async fn a_grpc_call_is_decided_and_refused_as_its_proxy_does(kind: Kind) {
         let response = response.expect("an answer");
         let status = response.headers().get("grpc-status").map(|code| code.to_str().expect("text").to_owned());
         let expected = match kind {
-            Kind::Traefik => (http, None),
+            Kind::Traefik | Kind::Nginx | Kind::Caddy => (http, None),
             Kind::Envoy => (200, Some(grpc.to_owned())),
         };
         assert_eq!((response.status().as_u16(), status), expected, "{target}: {response:?} {trace:?}");

@@ -173,6 +173,120 @@ impl Envoy {
     }
 }
 
+/// A running nginx with `examples/proxies/nginx.conf`. It is killed with the value.
+#[derive(Debug)]
+pub(crate) struct Nginx {
+    _process: Process,
+    http: Port,
+    https: Port,
+}
+
+impl Nginx {
+    /// Starts one and waits until it answers. Beside the shipped listener it has one with TLS, because it serves HTTP/2 only there.
+    ///
+    /// # Panics
+    /// When nginx is not installed, does not start, or an edit changes nothing.
+    pub(crate) async fn start(options: &Options) -> Self {
+        let [http, https] = [Port::take(), Port::take()];
+        let mut files = Files::read(&["examples/proxies/nginx.conf"]);
+        files.edit(options, &[("rate=20r/m", "rate=1000000r/m"), ("burst=39", "burst=1000000")]);
+        files.put(
+            "listen 127.0.0.1:8081;",
+            &format!(
+                "listen 127.0.0.1:8081; listen {} ssl http2; ssl_certificate tls.crt; ssl_certificate_key tls.key;",
+                https.address()
+            ),
+        );
+        files.readdress(
+            |address| address.to_string(),
+            &[(8081, http.address()), (7400, options.gate), (7410, options.upstreams[0]), (7411, options.upstreams[1])],
+        );
+        let folder = TempDir::new().expect("a temporary folder");
+        let paths = files.write(folder.path());
+        let pair = rcgen::generate_simple_self_signed([HOST.to_owned()]).expect("a certificate");
+        fs::write(folder.path().join("tls.crt"), pair.cert.pem()).expect("written");
+        fs::write(folder.path().join("tls.key"), pair.signing_key.serialize_pem()).expect("written");
+
+        let mut command = Command::new(tool("nginx"));
+        // One process, so that nothing is left when it is killed.
+        command.args(["-e", "stderr", "-g", "daemon off; master_process off;", "-p"]).arg(folder.path());
+        command.arg("-c").arg(&paths[0]);
+        let process = Process::start(command, folder, raw::Client::plain(http.address())).await;
+        Self { _process: process, http, https }
+    }
+
+    /// The URL of a path on the shop's host, at the listener with TLS.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("https://{HOST}:{}{path}", self.https.address().port())
+    }
+
+    /// A raw client of the shipped listener.
+    pub(crate) fn raw(&self) -> raw::Client {
+        raw::Client::plain(self.http.address())
+    }
+
+    /// A well-behaved client of the listener with TLS, that knows the shop's host and prefers HTTP/2.
+    pub(crate) fn client(&self) -> reqwest::ClientBuilder {
+        client(self.https.address())
+    }
+}
+
+/// A running Caddy with `examples/proxies/Caddyfile`. It is killed with the value.
+#[derive(Debug)]
+pub(crate) struct Caddy {
+    process: Process,
+    http: Port,
+}
+
+impl Caddy {
+    /// Starts one and waits until it answers.
+    ///
+    /// # Panics
+    /// When Caddy is not installed, does not start, or an edit changes nothing.
+    pub(crate) async fn start(options: &Options) -> Self {
+        let http = Port::take();
+        let mut files = Files::read(&["examples/proxies/Caddyfile"]);
+        // It has no limit of the rate.
+        files.edit(options, &[]);
+        files.put(":8082", &format!(":{}", http.address().port()));
+        files.readdress(
+            |address| address.to_string(),
+            &[(7400, options.gate), (7410, options.upstreams[0]), (7411, options.upstreams[1])],
+        );
+        let folder = TempDir::new().expect("a temporary folder");
+        let paths = files.write(folder.path());
+
+        let mut command = Command::new(tool("caddy"));
+        command.args(["run", "--adapter", "caddyfile", "--config"]).arg(&paths[0]);
+        // Where it would keep certificates and the last configuration.
+        for variable in ["HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"] {
+            command.env(variable, folder.path());
+        }
+        let process = Process::start(command, folder, raw::Client::plain(http.address())).await;
+        Self { process, http }
+    }
+
+    /// The URL of a path on the shop's host.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{HOST}:{}{path}", self.http.address().port())
+    }
+
+    /// A raw client of the listener.
+    pub(crate) fn raw(&self) -> raw::Client {
+        raw::Client::plain(self.http.address())
+    }
+
+    /// A well-behaved client that knows the shop's host. It speaks HTTP/1.1; add `.http2_prior_knowledge()` for HTTP/2.
+    pub(crate) fn client(&self) -> reqwest::ClientBuilder {
+        client(self.http.address())
+    }
+
+    /// What Caddy has logged so far.
+    pub(crate) fn log(&self) -> String {
+        self.process.log()
+    }
+}
+
 /// No redirects, no proxy from the environment, any certificate.
 fn client(address: SocketAddr) -> reqwest::ClientBuilder {
     reqwest::Client::builder()
