@@ -1,7 +1,9 @@
 //! The audit line: one JSON object per request, written by hand because it is on the path of each.
 //! It holds no credential and no query.
 
+use std::borrow::Cow;
 use std::io::Write as _;
+use std::net::IpAddr;
 use std::time::{Duration, UNIX_EPOCH};
 
 use crate::clock::UnixTime;
@@ -19,6 +21,10 @@ pub struct Record<'a> {
     pub status: u16,
     /// What was asked, as far as it could be read.
     pub facts: Option<&'a RequestFacts<'a>>,
+    /// The peer that asked: the proxy.
+    pub peer: Option<IpAddr>,
+    /// The URI as it came, for a request that could not be read; the line holds its path only, see [`raw_path`].
+    pub raw_uri: Option<&'a [u8]>,
     /// The dialect, as far as one was meant.
     pub dialect: Option<&'static str>,
     /// The step that was asked for.
@@ -52,16 +58,30 @@ impl Record<'_> {
         member(line, "method", self.facts.map(|f| f.method.as_str()));
         member(line, "host", self.facts.map(|f| f.host.as_str()));
         member(line, "path", self.facts.map(|f| f.path.as_str()));
-        match self.facts {
-            Some(facts) => write!(line, ",\"client\":\"{}\"", facts.client).ok(),
-            None => line.write_all(b",\"client\":null").ok(),
-        };
+        member(line, "raw_path", self.raw_uri.filter(|_| self.facts.is_none()).map(raw_path).as_deref());
+        address(line, "client", self.facts.map(|f| f.client));
+        address(line, "peer", self.peer);
         member(line, "dialect", self.dialect);
         member(line, "step", self.step.map(Step::name));
         write!(line, ",\"us\":{}", self.took.as_micros()).ok();
         member(line, "request_id", Some(self.request_id));
         line.extend_from_slice(b"}\n");
     }
+}
+
+/// The path of a URI that could not be read, so that an operator finds the request: at most 200 bytes, and nothing from the first
+/// `?`, `#` or `;` on, where credentials stand.
+fn raw_path(uri: &[u8]) -> Cow<'_, str> {
+    const MOST: usize = 200;
+    let end = uri.iter().position(|b| b"?#;".contains(b)).unwrap_or(uri.len());
+    String::from_utf8_lossy(uri.get(..end.min(MOST)).unwrap_or_default())
+}
+
+fn address(line: &mut Vec<u8>, name: &str, address: Option<IpAddr>) {
+    match address {
+        Some(address) => write!(line, ",\"{name}\":\"{address}\"").ok(),
+        None => write!(line, ",\"{name}\":null").ok(),
+    };
 }
 
 fn member(line: &mut Vec<u8>, name: &str, value: Option<&str>) {

@@ -63,6 +63,15 @@ pub async fn serve(decisions: Arc<Decisions>, request: ServiceRequest) -> Result
     Ok(request.into_response(response))
 }
 
+/// The client's URI as it came, wherever the dialect has it.
+fn raw_uri<'a>(endpoint: Option<Endpoint<'a>>, fields: &Fields<'a>) -> Option<&'a [u8]> {
+    match endpoint {
+        Some((_, _, target)) if !target.is_empty() => Some(target.as_bytes()),
+        Some(_) => fields.lines(Field::ForwardedUri).iter().next(),
+        None => None,
+    }
+}
+
 type Endpoint<'t> = (&'static dyn Dialect, Step, &'t str);
 
 impl Decisions {
@@ -97,6 +106,8 @@ impl Decisions {
                 facts,
                 dialect: name,
                 step: endpoint.map(|(_, step, _)| step),
+                peer: request.peer_addr().map(|peer| peer.ip()),
+                raw_uri: raw_uri(endpoint, &fields),
                 took,
                 request_id: &request_id,
             };

@@ -114,7 +114,7 @@ async fn the_metrics_count_what_was_decided() {
 }
 
 /// The members of an audit line.
-const MEMBERS: [&str; 15] = [
+const MEMBERS: [&str; 17] = [
     "client",
     "decision",
     "dialect",
@@ -123,6 +123,8 @@ const MEMBERS: [&str; 15] = [
     "issuer",
     "method",
     "path",
+    "peer",
+    "raw_path",
     "reason",
     "request_id",
     "rule",
@@ -545,4 +547,26 @@ fn the_program_says_what_it_is() {
     }
     let (code, text) = run(&["healthcheck", "--address", "127.0.0.1:1"]);
     assert_eq!((code, text.contains("127.0.0.1:1 does not answer")), (1, true), "{text}");
+}
+
+/// A request that cannot be read must still be found by the operator; what may hold a credential stays out.
+#[tokio::test]
+async fn a_request_that_cannot_be_read_is_traced_by_its_raw_path() {
+    let gate = Gate::shop();
+    for (uri, raw) in [
+        ("/orders/../x?token=secret", "/orders/.."),
+        ("/a;jsessionid=secret", "/a"),
+        ("/a%2fb#secret", "/a%2fb"),
+        ("no-slash", "no-slash"),
+    ] {
+        let audit = Probe::traefik().uri(uri).ask(&gate).await.audit;
+        assert!(audit["raw_path"].as_str().is_some_and(|path| path.starts_with(raw)), "{uri}: {audit}");
+        assert_eq!((&audit["path"], &audit["peer"]), (&Value::Null, &json!("127.0.0.1")));
+        assert!(!audit.to_string().contains("secret"), "{audit}");
+    }
+    let long = format!("/{}//", "x".repeat(5000));
+    let audit = Probe::envoy().uri(&long).ask(&gate).await.audit;
+    assert_eq!(audit["raw_path"].as_str().map(str::len), Some(200));
+    // What could be read needs it not.
+    assert_eq!(Probe::traefik().uri("/products").ask(&gate).await.audit["raw_path"], Value::Null);
 }
