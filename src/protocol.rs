@@ -111,6 +111,17 @@ pub fn endpoint(target: &str) -> Option<(&'static dyn Dialect, Step, &str)> {
     })
 }
 
+/// The client's URI as it came, for the audit line of a request that could not be read: the part of the target that belongs to
+/// the client, or, of the dialects that ask at a fixed address, the first `X-Forwarded-Uri`.
+#[must_use]
+pub fn raw_uri<'a>(client_target: &'a str, fields: &Fields<'a>) -> Option<&'a [u8]> {
+    if client_target.is_empty() {
+        fields.lines(Field::ForwardedUri).iter().next()
+    } else {
+        Some(client_target.as_bytes())
+    }
+}
+
 /// What is to be decided.
 ///
 /// # Errors

@@ -6,6 +6,7 @@
 //! because serde copies the section first: prefer externally tagged enums.
 
 mod fault;
+mod inert;
 mod node;
 mod reading;
 #[cfg(test)]

@@ -6,7 +6,6 @@
 use std::collections::HashMap;
 
 use config::{Config, ConfigError, Source, Value, ValueKind};
-use serde::de::DeserializeOwned;
 
 use super::document::{Document, Kind, Node, Step, spell};
 use super::environment::PREFIX;
@@ -42,19 +41,6 @@ impl Document {
         let mut layered = self.clone();
         overlay(&mut layered.root, &merged, &overrides);
         Ok(layered)
-    }
-
-    /// [`Self::layered`] and [`Self::read`] in one; for later checks with [`Self::report`], which then
-    /// name variables and flags too, keep what `layered` gives.
-    ///
-    /// # Errors
-    /// Those of either.
-    pub fn read_layered<T: DeserializeOwned>(
-        &self,
-        environment: &[(String, String)],
-        flags: &[(String, String)],
-    ) -> Result<T, Report> {
-        self.layered(environment, flags)?.read()
     }
 }
 
@@ -221,7 +207,7 @@ proxies: [10.0.0.0/8]
     }
 
     fn layered(environment: &[(&str, &str)], flags: &[(&str, &str)]) -> Result<Settings, Report> {
-        Document::parse("f", FILE)?.read_layered(&pairs(environment), &pairs(flags))
+        Document::parse("f", FILE)?.layered(&pairs(environment), &pairs(flags))?.read()
     }
 
     #[test]

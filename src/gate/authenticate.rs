@@ -8,7 +8,7 @@ use super::cache::{Proven, TokenCache};
 use crate::clock::UnixTime;
 use crate::credential::{CredentialKind, Presented};
 use crate::policy::{Principal, Reason};
-use crate::token::{Issuer, UnverifiedToken};
+use crate::token::{Issuer, KeySet, UnverifiedToken};
 
 /// Tells who is asking.
 #[derive(Debug)]
@@ -97,7 +97,7 @@ impl Authenticator {
             && self.keys.current(proven.issuer_index).is_some_and(|keys| keys.holds(proven.key))
     }
 
-    fn prove(&self, token: &str, now: UnixTime, newer: Option<&crate::token::KeySet>) -> Result<Proven, Reason> {
+    fn prove(&self, token: &str, now: UnixTime, newer: Option<&KeySet>) -> Result<Proven, Reason> {
         let unverified = UnverifiedToken::parse(token)?;
         let (index, issuer) = self.issuer_of(&unverified)?;
         let verified = match newer {

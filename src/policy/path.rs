@@ -24,7 +24,8 @@ impl<'a> CanonicalPath<'a> {
     /// byte, a space, a byte outside ASCII, a `#`, a broken percent escape, escapes that are not
     /// UTF-8, or longer than [`MAX_TARGET_BYTES`].
     /// [`Reason::AmbiguousPath`] if two readers may take it for two paths: `.` and `..` segments,
-    /// a blank at a segment's edge, a dot at its end, `//`, `;`, `\`, and the escapes of `/ \ . ; ? # %` and of control characters.
+    /// a blank at a segment's edge, a dot at its end, `//`, `;`, `\`, and the escapes of
+    /// `/ \ . ; ? # %`, of characters that show nothing, and of text that Unicode normalises to other text (NFKC).
     pub fn parse(target: &'a [u8]) -> Result<Self, Reason> {
         if target.len() > MAX_TARGET_BYTES || target.first() != Some(&b'/') {
             return Err(Reason::MalformedUri);

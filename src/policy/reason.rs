@@ -130,7 +130,7 @@ reasons! {
     MalformedUri = "malformed_uri", Malformed,
         "the URI is no origin-form target in printable ASCII of at most 8 KiB";
     AmbiguousPath = "ambiguous_path", Malformed,
-        "the path can be read in two ways (dot segments, `//`, `;`, `\\`, encoded delimiters, a blank or dot at a segment's end)";
+        "the path can be read in two ways (dot segments, `//`, `;`, `\\`, encoded delimiters, a blank or dot at a segment's end, invisible or look-alike characters)";
     ConflictingUri = "conflicting_uri", Malformed,
         "`X-Original-URL` names another URI than the dialect's own source";
     MalformedProto = "malformed_proto", Malformed,

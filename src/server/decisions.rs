@@ -63,15 +63,6 @@ pub async fn serve(decisions: Arc<Decisions>, request: ServiceRequest) -> Result
     Ok(request.into_response(response))
 }
 
-/// The client's URI as it came, wherever the dialect has it.
-fn raw_uri<'a>(endpoint: Option<Endpoint<'a>>, fields: &Fields<'a>) -> Option<&'a [u8]> {
-    match endpoint {
-        Some((_, _, target)) if !target.is_empty() => Some(target.as_bytes()),
-        Some(_) => fields.lines(Field::ForwardedUri).iter().next(),
-        None => None,
-    }
-}
-
 type Endpoint<'t> = (&'static dyn Dialect, Step, &'t str);
 
 impl Decisions {
@@ -107,7 +98,7 @@ impl Decisions {
                 dialect: name,
                 step: endpoint.map(|(_, step, _)| step),
                 peer: request.peer_addr().map(|peer| peer.ip()),
-                raw_uri: raw_uri(endpoint, &fields),
+                raw_uri: endpoint.and_then(|(_, _, target)| protocol::raw_uri(target, &fields)),
                 took,
                 request_id: &request_id,
             };

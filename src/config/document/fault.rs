@@ -4,8 +4,8 @@ use std::fmt::{self, Display, Formatter};
 
 use serde::de::{Expected, Unexpected};
 
+use super::inert::short;
 use super::node::Step;
-use super::wording::short;
 
 /// Why a node is not what a type wants.
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! What is wrong, in words for people: no type names, and no secrets.
 
 use super::fault::{Found, Reason};
+use super::inert::{clean, short};
 use super::node::{Kind, Node, Step, spell};
 use crate::mistake::Mistake;
 
@@ -23,24 +24,6 @@ pub(crate) fn mistake(reason: &Reason, path: &[Step], node: &Node) -> Mistake {
         return Mistake::new(spell(path), format!("{name} cannot be used (its value is secret and not shown)"), "");
     }
     Mistake::new(spell(path), what, remedy)
-}
-
-/// A value that fits in a log line, and cannot break it.
-pub(crate) fn short(text: &str) -> String {
-    cut(text, 60)
-}
-
-/// A sentence of which the same is true.
-fn clean(text: &str) -> String {
-    cut(text, 400)
-}
-
-fn cut(text: &str, most: usize) -> String {
-    let start: String = text.chars().take(most).collect();
-    let dots = if start.len() < text.len() { "…" } else { "" };
-    let inert =
-        |letter: char| if letter.is_control() { letter.escape_default().to_string() } else { letter.to_string() };
-    start.chars().map(inert).chain([dots.to_owned()]).collect()
 }
 
 /// `paths[1]` of `rules[3].paths[1]`.

@@ -6,8 +6,8 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::options::NonFiniteFloatPolicy;
 use serde_saphyr::{Error, Location, MessageFormatter, Options, Spanned, UserMessageFormatter, budget};
 
+use super::inert::short;
 use super::node::{Entry, Kind, Node};
-use super::wording::short;
 use crate::config::report::Origin;
 use crate::mistake::Mistake;
 

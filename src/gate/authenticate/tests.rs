@@ -9,7 +9,7 @@ use super::*;
 use crate::policy::ClaimPath;
 use crate::signer::Signer;
 use crate::token::issuer::{Audiences, Types};
-use crate::token::{KeySet, jwk};
+use crate::token::jwk;
 
 const NOW: UnixTime = UnixTime::from_secs(1_000_000);
 

@@ -387,7 +387,6 @@ async fn c11_connections_outlive_the_proxys_and_decisions_come_within_a_second()
         let (status, head, _) = kept.answer().await.expect("an answer on the same connection");
         assert_eq!(status, if uri == "/health" { 200 } else { 401 }, "{head}");
         assert!(!head.contains("connection: close"), "{head}");
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
     let with = |line: &str| {
         Config::shop().edit(
