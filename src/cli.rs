@@ -1,5 +1,6 @@
 //! The commands.
 
+pub mod certificate;
 pub mod check;
 pub mod demo;
 pub mod healthcheck;
@@ -38,6 +39,8 @@ enum What {
     Demo(demo::Options),
     /// Asks a running gate whether it is ready: for containers without a shell.
     Healthcheck(healthcheck::Options),
+    /// Makes a certificate for the gate, and the authority that its proxies are to believe.
+    Certificate(certificate::Options),
 }
 
 /// A configuration, with what the command line says over it.
@@ -80,6 +83,7 @@ impl Command {
             What::Check(configured) => check::run(&configured),
             What::Demo(options) => demo::run(&options),
             What::Healthcheck(options) => healthcheck::run(&options),
+            What::Certificate(options) => certificate::run(&options),
         }
     }
 }

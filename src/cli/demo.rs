@@ -64,7 +64,7 @@ async fn demo(options: &Options) -> io::Result<()> {
     for proxy in &mut proxies {
         proxy.wait_until_it_answers().await?;
     }
-    say(&shop::introduction(&tokens, &fronts));
+    say(&shop::introduction(&options.dir, &tokens, &fronts)?);
     let signal = stop_signal().await?;
     say(&format!("\n{signal}: stopping."));
     drop(proxies);

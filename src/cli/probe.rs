@@ -6,11 +6,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme, StreamOwned};
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 /// How long an answer may take; orchestrators give a probe one to ten seconds.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -36,23 +35,14 @@ impl Transport {
             let certificate = certificate.map_err(|error| named(&error))?;
             roots.add(certificate).map_err(|error| named(&error))?;
         }
-        Ok(Self::Tls(Arc::new(client()?.with_root_certificates(roots).with_no_client_auth())))
-    }
-
-    /// TLS with any certificate: only for asking the demo's own Traefik, which makes one up, whether it is up.
-    pub(super) fn with_any_certificate() -> io::Result<Self> {
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let verifier = Arc::new(AnyCertificate(provider));
-        Ok(Self::Tls(Arc::new(client()?.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())))
+        let client = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let client = client.map_err(io::Error::other)?.with_root_certificates(roots).with_no_client_auth();
+        Ok(Self::Tls(Arc::new(client)))
     }
 }
 
-fn client() -> io::Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().map_err(io::Error::other)
-}
-
-/// The status that `GET path` is answered with.
+/// The status that `GET path` is answered with. Over TLS the certificate must be for `host`, or for the address if that is no name.
 pub(super) fn status(transport: &Transport, address: SocketAddr, host: &str, path: &str) -> io::Result<u16> {
     let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
@@ -60,7 +50,7 @@ pub(super) fn status(transport: &Transport, address: SocketAddr, host: &str, pat
     match transport {
         Transport::Plain => ask(&mut stream, host, path),
         Transport::Tls(config) => {
-            let name = ServerName::from(address.ip());
+            let name = ServerName::try_from(host.to_owned()).unwrap_or_else(|_| ServerName::from(address.ip()));
             let connection = ClientConnection::new(Arc::clone(config), name).map_err(io::Error::other)?;
             ask(&mut StreamOwned::new(connection, stream), host, path)
         }
@@ -78,43 +68,5 @@ fn ask(stream: &mut (impl Read + Write), host: &str, path: &str) -> io::Result<u
         (Some(status), _) => Ok(status),
         (None, Err(error)) => Err(error),
         (None, Ok(_)) => Err(io::Error::other("the answer is no HTTP/1.1")),
-    }
-}
-
-#[derive(Debug)]
-struct AnyCertificate(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
     }
 }

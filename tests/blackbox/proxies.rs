@@ -1,6 +1,7 @@
 //! The gate behind a real Traefik, Envoy, nginx and Caddy, with the files that users copy.
 //!
-//! What must hold behind all of them is one function over [`shop::Kind`], and four tests of it. What a proxy cannot carry, or does
+//! What must hold behind all of them is one function over [`shop::Kind`], and eight tests of it: with TLS between client, proxy and gate,
+//! as shipped, and with plain HTTP in both places. What a proxy cannot carry, or does
 //! otherwise on purpose, stands where it is tested; here is all of it:
 //!
 //! | what | who does otherwise | why |
@@ -24,8 +25,8 @@
 //! | a limit of the rate, by client | Caddy has none | needs a module |
 //! | requests in flight, by client | Envoy per cluster, Caddy per server: 503 | no such count by client |
 //! | two steps (`/authn`, `/authz`) | Traefik only | nothing of it depends on the proxy |
-//! | plain HTTP is only redirected | Traefik only | the others' files are plain |
-//! | HTTP/2 on the shipped listener | nginx: on one with TLS | 1.22 cannot serve both versions on one plain port |
+//! | plain HTTP is redirected | Traefik only | the others' files have no plain listener |
+//! | HTTP/2 without TLS | nginx: none | 1.22 cannot serve both versions on one plain port |
 //! | a refused gRPC call is told in gRPC's own terms | Envoy only | the others relay the HTTP status |
 
 mod shop;

@@ -6,3 +6,4 @@ pub(crate) mod proxy;
 pub(crate) mod raw;
 pub(crate) mod signer;
 pub(crate) mod upstream;
+pub(crate) mod wire;

@@ -50,9 +50,11 @@ impl Authority {
 
 fn config(authority: &Authority) -> (Config, CertificateDer<'static>) {
     let (certificate, key, der) = authority.server();
-    let tls = "    tls: {certificate_file: gate.crt, key_file: gate.key}\n";
     let config = Config::shop()
-        .edit("    address: 127.0.0.1:0\n    # The", &format!("{tls}    address: 127.0.0.1:0\n    # The"))
+        .edit(
+            "listeners:\n  decisions:\n",
+            "listeners:\n  decisions:\n    tls: {certificate_file: gate.crt, key_file: gate.key}\n",
+        )
         .file("gate.crt", &certificate)
         .file("gate.key", &key);
     (config, der)

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use actix_web::rt::task::spawn_blocking;
 
+use super::shop;
 use crate::cli::probe::{self, Transport};
 
 /// How long a proxy may take to listen; a fresh machine reads its program from disk first.
@@ -20,14 +21,11 @@ const START: Duration = Duration::from_secs(20);
 pub(super) struct Front {
     pub(super) name: &'static str,
     pub(super) base: &'static str,
-    /// curl's flags for it.
-    pub(super) flags: &'static str,
 }
 
 impl Front {
-    /// With `-k`, since Traefik makes up a certificate.
-    pub(super) const TRAEFIK: Self = Self { name: "Traefik", base: "https://shop.localhost:8443", flags: "k" };
-    pub(super) const ENVOY: Self = Self { name: "Envoy", base: "http://shop.localhost:10000", flags: "" };
+    pub(super) const TRAEFIK: Self = Self { name: "Traefik", base: "https://shop.localhost:8443" };
+    pub(super) const ENVOY: Self = Self { name: "Envoy", base: "https://shop.localhost:10000" };
 }
 
 /// A proxy that ends with this value.
@@ -44,31 +42,17 @@ impl Proxy {
             .replace("filename: traefik/dynamic.yml", "filename: dynamic.yml");
         std::fs::write(dir.join("traefik.yml"), fixed)?;
         std::fs::write(dir.join("dynamic.yml"), include_str!("../../../traefik/dynamic.yml"))?;
-        Self::start(
-            program,
-            dir,
-            &["--configFile=traefik.yml"],
-            "traefik.log",
-            8443,
-            Transport::with_any_certificate()?,
-        )
+        Self::start(program, dir, &["--configFile=traefik.yml"], "traefik.log", 8443)
     }
 
     pub(super) fn envoy(program: &Path, dir: &Path) -> io::Result<Self> {
         std::fs::write(dir.join("envoy.yaml"), include_str!("../../../envoy/envoy.yaml"))?;
         // Hot restart would let two demos on one machine meet in shared memory.
         let arguments = ["-c", "envoy.yaml", "--concurrency", "1", "--disable-hot-restart", "--log-level", "warning"];
-        Self::start(program, dir, &arguments, "envoy.log", 10000, Transport::Plain)
+        Self::start(program, dir, &arguments, "envoy.log", 10000)
     }
 
-    fn start(
-        program: &Path,
-        dir: &Path,
-        arguments: &[&str],
-        log: &str,
-        port: u16,
-        transport: Transport,
-    ) -> io::Result<Self> {
+    fn start(program: &Path, dir: &Path, arguments: &[&str], log: &str, port: u16) -> io::Result<Self> {
         // Whoever has the address already would be taken for the proxy.
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         drop(TcpListener::bind(address).map_err(|error| {
@@ -80,7 +64,8 @@ impl Proxy {
         let mut command = Command::new(&program);
         command.args(arguments).current_dir(dir).stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
         let child = command.spawn().map_err(|error| named(error, &program))?;
-        Ok(Self { child, address, transport: Arc::new(transport), log: path })
+        let transport = Arc::new(Transport::with_authority(&dir.join(shop::AUTHORITY))?);
+        Ok(Self { child, address, transport, log: path })
     }
 
     /// Waits until it serves: listening is not enough, since routes and health checks come later.

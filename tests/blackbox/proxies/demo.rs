@@ -107,11 +107,11 @@ impl Demo {
         }
     }
 
-    /// The two lines that set the tokens.
+    /// The lines that set the tokens and the authority to believe.
     fn exports(&self) -> String {
         let output = self.output();
         let exports: Vec<_> = output.lines().filter(|line| line.starts_with("export ")).collect();
-        assert_eq!(exports.len(), 2, "{output}");
+        assert_eq!(exports.len(), 3, "two tokens and an authority: {output}");
         exports.join("\n")
     }
 

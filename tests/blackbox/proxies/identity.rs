@@ -6,13 +6,14 @@ use super::shop::{Exchange, IDENTITY, Kind, NOT_ASKED, Shop, alice, assert_ident
 use crate::support::gate::{KEY, claims};
 use crate::support::raw;
 
+through_all!(@http2 a_clients_own_identity_headers_never_arrive_over_http2);
+
 through_all!(
     a_token_in_the_authorization_header_tells_the_upstream_who_asks,
     a_token_in_the_cookie_tells_the_upstream_who_asks,
     an_open_route_has_no_identity,
     a_route_for_anybody_has_no_identity,
     a_clients_own_identity_headers_never_arrive,
-    a_clients_own_identity_headers_never_arrive_over_http2,
     a_client_cannot_take_the_identity_headers_off,
     a_clients_own_word_for_its_request_changes_nothing,
 );

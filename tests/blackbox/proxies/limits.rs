@@ -99,7 +99,7 @@ async fn of_110_concurrent_requests_one_traefik_accepts_40() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_110_concurrent_requests_in_turn_over_two_traefiks_80_are_accepted() {
     let upstreams = [Upstream::named("one").await, Upstream::named("two").await];
-    let gate = Gate::start(&Config::shop());
+    let gate = Gate::start(&Config::shop().over_tls());
     let options = Options::new(gate.decisions(), upstreams.each_ref().map(Upstream::address));
     let (one, other) = tokio::join!(Traefik::start(&options), Traefik::start(&options));
     let counts = rush(&[one.raw(), other.raw()]).await;

@@ -8,7 +8,12 @@ use crate::support::proxy::Options;
 through_all!(the_real_request_of_the_real_client_is_judged);
 // Caddy has no limit of the rate.
 through_all!(
-    [Traefik as through_traefik, Envoy as through_envoy, Nginx as through_nginx] each_client_of_the_balancer_has_its_own_rate
+    [
+        Traefik over Tls as through_traefik,
+        Envoy over Tls as through_envoy,
+        Nginx over Tls as through_nginx,
+        Nginx over Plain as through_nginx_over_plain_http,
+    ] each_client_of_the_balancer_has_its_own_rate
 );
 
 /// The shipped files with the changes that they describe.

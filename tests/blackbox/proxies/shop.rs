@@ -9,28 +9,54 @@ use crate::support::gate::{Config, Gate, token};
 use crate::support::proxy::{Caddy, Envoy, Nginx, Options, Traefik};
 use crate::support::raw;
 use crate::support::upstream::{Recorded, Upstream};
+use crate::support::wire::Wire;
 
-/// Four tests of each function, which gets the proxy that it is about; or fewer, where a list of proxies stands before.
+/// Tests of each function, which gets the proxy that it is about: through four proxies, over TLS as they are shipped and over plain
+/// HTTP; or through those that a list names.
 macro_rules! through_all {
-    ([$($kind:ident as $test:ident),+] $($name:ident),+ $(,)?) => {
-        through_all!(@each $($name),+ ; [$($kind as $test),+]);
+    ([$($kind:ident over $wire:ident as $test:ident),+ $(,)?] $($name:ident),+ $(,)?) => {
+        through_all!(@each $($name),+ ; [$($kind over $wire as $test),+]);
+    };
+    // What needs HTTP/2, which nginx 1.22 speaks over TLS only.
+    (@http2 $($name:ident),+ $(,)?) => {
+        through_all!(
+            [
+                Traefik over Tls as through_traefik,
+                Traefik over Plain as through_traefik_over_plain_http,
+                Envoy over Tls as through_envoy,
+                Envoy over Plain as through_envoy_over_plain_http,
+                Nginx over Tls as through_nginx,
+                Caddy over Tls as through_caddy,
+                Caddy over Plain as through_caddy_over_plain_http,
+            ] $($name),+
+        );
     };
     (@each $($name:ident),+ ; $tests:tt) => {
         $(through_all!(@one $name ; $tests);)+
     };
-    (@one $name:ident ; [$($kind:ident as $test:ident),+]) => {
+    (@one $name:ident ; [$($kind:ident over $wire:ident as $test:ident),+]) => {
         mod $name {
             use crate::proxies::shop::Kind;
+            use crate::support::wire::Wire;
 
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $test() {
-                super::$name(Kind::$kind).await;
+                Wire::$wire.speak(super::$name(Kind::$kind)).await;
             })+
         }
     };
     ($($name:ident),+ $(,)?) => {
         through_all!(
-            [Traefik as through_traefik, Envoy as through_envoy, Nginx as through_nginx, Caddy as through_caddy] $($name),+
+            [
+                Traefik over Tls as through_traefik,
+                Traefik over Plain as through_traefik_over_plain_http,
+                Envoy over Tls as through_envoy,
+                Envoy over Plain as through_envoy_over_plain_http,
+                Nginx over Tls as through_nginx,
+                Nginx over Plain as through_nginx_over_plain_http,
+                Caddy over Tls as through_caddy,
+                Caddy over Plain as through_caddy_over_plain_http,
+            ] $($name),+
         );
     };
 }
@@ -144,7 +170,10 @@ impl Shop {
         upstreams: [Upstream; 2],
         change: impl FnOnce(Options) -> Options,
     ) -> Self {
-        let gate = Gate::start(config);
+        let gate = match Wire::here() {
+            Wire::Tls => Gate::start(&config.over_tls()),
+            Wire::Plain => Gate::start(config),
+        };
         let options = Options::new(gate.decisions(), upstreams.each_ref().map(Upstream::address));
         let proxy = Proxy::start(kind, &change(options)).await;
         Self { proxy, gate, upstreams }

@@ -13,11 +13,17 @@ use tempfile::TempDir;
 
 use super::raw;
 use super::signer::Signer;
+use super::wire::put_certificates;
 
 /// The program under test.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_portcullis");
 /// The issuer of [`Config::shop`], as in `examples/shop`.
 pub(crate) const ISSUER: &str = "https://id.shop.localhost";
+
+/// The sample's lines about TLS.
+const TLS: &str = "    # portcullis certificate --dir certificates/gate --name 127.0.0.1 --name gate.localhost
+    tls: {certificate_file: certificates/gate/tls.crt, key_file: certificates/gate/tls.key}
+";
 
 /// The key of [`Config::shop`]: one for all tests, since making it costs time.
 pub(crate) static KEY: LazyLock<Signer> = LazyLock::new(|| Signer::new("test", "EdDSA"));
@@ -72,11 +78,20 @@ impl Config {
         };
         let settings =
             read("portcullis.yaml").replace("127.0.0.1:7400", "127.0.0.1:0").replace("127.0.0.1:7401", "127.0.0.1:0");
+        // Most tests ask it themselves, and plainly.
+        assert!(settings.contains(TLS), "the sample speaks TLS");
+        let settings = settings.replace(TLS, "");
         // Tests end gates all the time: nobody needs to notice first.
         let settings = format!("{settings}\nshutdown: {{not_ready_for: 0s}}\n");
         let jwks = json!({"keys": [KEY.jwk()]}).to_string();
         let files = vec![("jwks.json".into(), jwks)];
         Self { settings, policy: read("policy.yaml"), files, environment: Vec::new(), arguments: Vec::new() }
+    }
+
+    /// The same with TLS on the decision listener, as it is shipped.
+    pub(crate) fn over_tls(&self) -> Self {
+        let address = "    address: 127.0.0.1:0\n    # The networks";
+        self.clone().edit(address, &address.replace("    # The", &format!("{TLS}    # The")))
     }
 
     /// The shop's settings with another policy.
@@ -122,6 +137,9 @@ impl Config {
         put("portcullis.yaml", &self.settings);
         put("policy.yaml", &self.policy);
         self.files.iter().for_each(|(name, text)| put(name, text));
+        if self.settings.contains(TLS) {
+            put_certificates("gate", &folder.path().join("certificates/gate"));
+        }
         folder
     }
 
@@ -172,6 +190,7 @@ pub(crate) struct Gate {
     child: Child,
     folder: TempDir,
     decisions: SocketAddr,
+    tls: bool,
     admin: SocketAddr,
     audit: Arc<Mutex<Vec<Value>>>,
     log: Arc<Mutex<String>>,
@@ -221,7 +240,7 @@ impl Gate {
                 audit_end.lock().expect("no panic").push(record);
             }
         });
-        Self { child, folder, decisions, admin, audit, log }
+        Self { child, folder, decisions, tls: config.settings.contains(TLS), admin, audit, log }
     }
 
     /// The address of the decision listener.
@@ -302,12 +321,16 @@ impl Gate {
 
     /// Sends any bytes to the decision listener, reads one answer and waits for its audit line.
     pub(crate) async fn exchange(&self, bytes: &[u8]) -> Answer {
-        self.exchange_by(raw::Client::plain(self.decisions), bytes).await
+        self.exchange_by(self.client(), bytes).await
     }
 
     /// The same from another loopback address: to the gate that is another peer.
     pub(crate) async fn exchange_from(&self, source: impl Into<IpAddr>, bytes: &[u8]) -> Answer {
-        self.exchange_by(raw::Client::plain(self.decisions).with_source(source), bytes).await
+        self.exchange_by(self.client().with_source(source), bytes).await
+    }
+
+    fn client(&self) -> raw::Client {
+        if self.tls { raw::Client::tls(self.decisions) } else { raw::Client::plain(self.decisions) }
     }
 
     async fn exchange_by(&self, client: raw::Client, bytes: &[u8]) -> Answer {

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use super::raw::{self, HOST};
+use super::wire::{Wire, put_certificates};
 
 /// How long a proxy may take until it answers.
 const START: Duration = Duration::from_secs(20);
@@ -21,22 +22,39 @@ pub(crate) const PROBING: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 254);
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
     gate: SocketAddr,
+    /// Which certificate's authority the proxy believes.
+    believes: &'static str,
     upstreams: [SocketAddr; 2],
+    wire: Wire,
     lift_rate_limit: bool,
     edits: Vec<(String, String)>,
 }
 
 impl Options {
-    /// The shipped files with this gate and these two servers behind every service. The proxy counts as started when `/health`,
-    /// which is open, answers 200.
+    /// The shipped files with this gate and these two servers behind every service, over what the test speaks. The proxy counts as
+    /// started when `/health`, which is open, answers 200.
     pub(crate) fn new(gate: SocketAddr, upstreams: [SocketAddr; 2]) -> Self {
-        Self { gate, upstreams, lift_rate_limit: false, edits: Vec::new() }
+        Self { gate, believes: "gate", upstreams, wire: Wire::here(), lift_rate_limit: false, edits: Vec::new() }
+    }
+
+    /// Makes the proxy believe a stranger that looks like the gate's authority, instead of the gate's.
+    pub(crate) fn believe_a_stranger(mut self) -> Self {
+        self.believes = "stranger";
+        self
     }
 
     /// Makes the limit per minute so high that no test meets it. The limit of requests in flight stays.
     pub(crate) fn lift_rate_limit(mut self) -> Self {
         self.lift_rate_limit = true;
         self
+    }
+
+    /// A folder with the certificates that the files name.
+    fn folder(&self) -> TempDir {
+        let folder = TempDir::new().expect("a temporary folder");
+        put_certificates(self.believes, &folder.path().join("certificates/gate"));
+        put_certificates("shop", &folder.path().join("certificates/shop"));
+        folder
     }
 
     /// Replaces a text wherever it occurs in the proxy's files. Starting panics if it occurs nowhere.
@@ -52,6 +70,7 @@ pub(crate) struct Traefik {
     process: Process,
     http: Port,
     https: Port,
+    wire: Wire,
 }
 
 impl Traefik {
@@ -63,6 +82,10 @@ impl Traefik {
         let [http, https] = [Port::take(), Port::take()];
         let mut files = Files::read(&["traefik/traefik.yml", "traefik/dynamic.yml"]);
         files.edit(options, &[("average: 20", "average: 1000000"), ("burst: 40", "burst: 1000000")]);
+        if options.wire == Wire::Plain {
+            files.put("https://127.0.0.1:7400", "http://127.0.0.1:7400");
+            files.put("      tls: {}\n", "");
+        }
         files.readdress(
             |address| address.to_string(),
             &[
@@ -73,7 +96,7 @@ impl Traefik {
                 (7411, options.upstreams[1]),
             ],
         );
-        let folder = TempDir::new().expect("a temporary folder");
+        let folder = options.folder();
         files.put(
             "filename: traefik/dynamic.yml",
             &format!("filename: {}", folder.path().join("dynamic.yml").display()),
@@ -82,8 +105,8 @@ impl Traefik {
 
         let mut command = Command::new(tool("traefik"));
         command.arg(format!("--configFile={}", paths[0].display()));
-        let process = Process::start(command, folder, raw::Client::tls(https.address())).await;
-        Self { process, http, https }
+        let process = Process::start(command, folder, client_of(&https, options.wire)).await;
+        Self { process, http, https, wire: options.wire }
     }
 
     /// The entry point that only redirects.
@@ -93,15 +116,15 @@ impl Traefik {
 
     /// The URL of a path on the shop's host.
     pub(crate) fn url(&self, path: &str) -> String {
-        format!("https://{HOST}:{}{path}", self.https.address().port())
+        url(&self.https, self.wire, path)
     }
 
-    /// A raw client of the serving entry point, over TLS.
+    /// A raw client of the serving entry point.
     pub(crate) fn raw(&self) -> raw::Client {
-        raw::Client::tls(self.https.address())
+        client_of(&self.https, self.wire)
     }
 
-    /// A well-behaved client that knows the shop's host and prefers HTTP/2.
+    /// A well-behaved client that knows the shop's host.
     pub(crate) fn client(&self) -> reqwest::ClientBuilder {
         client(self.https.address())
     }
@@ -116,8 +139,9 @@ impl Traefik {
 #[derive(Debug)]
 pub(crate) struct Envoy {
     _process: Process,
-    http: Port,
+    port: Port,
     admin: Port,
+    wire: Wire,
 }
 
 impl Envoy {
@@ -126,30 +150,35 @@ impl Envoy {
     /// # Panics
     /// When Envoy is not installed, does not start, or an edit changes nothing.
     pub(crate) async fn start(options: &Options) -> Self {
-        let [http, admin] = [Port::take(), Port::take()];
+        let [port, admin] = [Port::take(), Port::take()];
         let mut files = Files::read(&["envoy/envoy.yaml"]);
         files.edit(
             options,
             &[("max_tokens: 40, tokens_per_fill: 1,", "max_tokens: 1000000, tokens_per_fill: 1000000,")],
         );
+        if options.wire == Wire::Plain {
+            files.cut("        - transport_socket:", "          filters:", "        - filters:");
+            files.cut("      transport_socket:", "      load_assignment:", "      load_assignment:");
+            files.put("https://127.0.0.1:7400", "http://127.0.0.1:7400");
+        }
         files.readdress(
             |address| format!("address: {}, port_value: {}}}", address.ip(), address.port()),
             &[
-                (10000, http.address()),
+                (10000, port.address()),
                 (10001, admin.address()),
                 (7400, options.gate),
                 (7410, options.upstreams[0]),
                 (7411, options.upstreams[1]),
             ],
         );
-        let folder = TempDir::new().expect("a temporary folder");
+        let folder = options.folder();
         let paths = files.write(folder.path());
 
         let mut command = Command::new(tool("envoy"));
         // Hot restart would make instances meet in shared memory, and leave it behind when one is killed.
         command.args(["--disable-hot-restart", "--concurrency", "1", "--log-level", "warning", "-c"]).arg(&paths[0]);
-        let process = Process::start(command, folder, raw::Client::plain(http.address())).await;
-        Self { _process: process, http, admin }
+        let process = Process::start(command, folder, client_of(&port, options.wire)).await;
+        Self { _process: process, port, admin, wire: options.wire }
     }
 
     /// The admin endpoint (`/stats`, `/clusters`).
@@ -159,17 +188,17 @@ impl Envoy {
 
     /// The URL of a path on the shop's host.
     pub(crate) fn url(&self, path: &str) -> String {
-        format!("http://{HOST}:{}{path}", self.http.address().port())
+        url(&self.port, self.wire, path)
     }
 
     /// A raw client of the listener.
     pub(crate) fn raw(&self) -> raw::Client {
-        raw::Client::plain(self.http.address())
+        client_of(&self.port, self.wire)
     }
 
-    /// A well-behaved client that knows the shop's host. It speaks HTTP/1.1; add `.http2_prior_knowledge()` for HTTP/2.
+    /// A well-behaved client that knows the shop's host.
     pub(crate) fn client(&self) -> reqwest::ClientBuilder {
-        client(self.http.address())
+        client(self.port.address())
     }
 }
 
@@ -177,57 +206,51 @@ impl Envoy {
 #[derive(Debug)]
 pub(crate) struct Nginx {
     _process: Process,
-    http: Port,
-    https: Port,
+    port: Port,
+    wire: Wire,
 }
 
 impl Nginx {
-    /// Starts one and waits until it answers. Beside the shipped listener it has one with TLS, because it serves HTTP/2 only there.
+    /// Starts one and waits until it answers.
     ///
     /// # Panics
     /// When nginx is not installed, does not start, or an edit changes nothing.
     pub(crate) async fn start(options: &Options) -> Self {
-        let [http, https] = [Port::take(), Port::take()];
+        let port = Port::take();
         let mut files = Files::read(&["examples/proxies/nginx.conf"]);
         files.edit(options, &[("rate=20r/m", "rate=1000000r/m"), ("burst=39", "burst=1000000")]);
-        files.put(
-            "listen 127.0.0.1:8081;",
-            &format!(
-                "listen 127.0.0.1:8081; listen {} ssl http2; ssl_certificate tls.crt; ssl_certificate_key tls.key;",
-                https.address()
-            ),
-        );
+        if options.wire == Wire::Plain {
+            files.put("listen 127.0.0.1:8081 ssl http2", "listen 127.0.0.1:8081");
+            files.put("https://gate/", "http://gate/");
+        }
         files.readdress(
             |address| address.to_string(),
-            &[(8081, http.address()), (7400, options.gate), (7410, options.upstreams[0]), (7411, options.upstreams[1])],
+            &[(8081, port.address()), (7400, options.gate), (7410, options.upstreams[0]), (7411, options.upstreams[1])],
         );
-        let folder = TempDir::new().expect("a temporary folder");
+        let folder = options.folder();
         let paths = files.write(folder.path());
-        let pair = rcgen::generate_simple_self_signed([HOST.to_owned()]).expect("a certificate");
-        fs::write(folder.path().join("tls.crt"), pair.cert.pem()).expect("written");
-        fs::write(folder.path().join("tls.key"), pair.signing_key.serialize_pem()).expect("written");
 
         let mut command = Command::new(tool("nginx"));
         // One process, so that nothing is left when it is killed.
         command.args(["-e", "stderr", "-g", "daemon off; master_process off;", "-p"]).arg(folder.path());
         command.arg("-c").arg(&paths[0]);
-        let process = Process::start(command, folder, raw::Client::plain(http.address())).await;
-        Self { _process: process, http, https }
+        let process = Process::start(command, folder, client_of(&port, options.wire)).await;
+        Self { _process: process, port, wire: options.wire }
     }
 
-    /// The URL of a path on the shop's host, at the listener with TLS.
+    /// The URL of a path on the shop's host.
     pub(crate) fn url(&self, path: &str) -> String {
-        format!("https://{HOST}:{}{path}", self.https.address().port())
+        url(&self.port, self.wire, path)
     }
 
-    /// A raw client of the shipped listener.
+    /// A raw client of the listener.
     pub(crate) fn raw(&self) -> raw::Client {
-        raw::Client::plain(self.http.address())
+        client_of(&self.port, self.wire)
     }
 
-    /// A well-behaved client of the listener with TLS, that knows the shop's host and prefers HTTP/2.
+    /// A well-behaved client that knows the shop's host.
     pub(crate) fn client(&self) -> reqwest::ClientBuilder {
-        client(self.https.address())
+        client(self.port.address())
     }
 }
 
@@ -235,7 +258,8 @@ impl Nginx {
 #[derive(Debug)]
 pub(crate) struct Caddy {
     process: Process,
-    http: Port,
+    port: Port,
+    wire: Wire,
 }
 
 impl Caddy {
@@ -244,16 +268,23 @@ impl Caddy {
     /// # Panics
     /// When Caddy is not installed, does not start, or an edit changes nothing.
     pub(crate) async fn start(options: &Options) -> Self {
-        let http = Port::take();
+        let port = Port::take();
         let mut files = Files::read(&["examples/proxies/Caddyfile"]);
         // It has no limit of the rate.
         files.edit(options, &[]);
-        files.put(":8082", &format!(":{}", http.address().port()));
+        if options.wire == Wire::Plain {
+            files.put("https://", "http://");
+            files.put("\ttls certificates/shop/tls.crt certificates/shop/tls.key\n", "");
+            files.put("tls_trusted_ca_certs", "# tls_trusted_ca_certs");
+            files.put("tls_server_name", "# tls_server_name");
+            files.put("protocols h1 h2\n", "protocols h1 h2c\n");
+        }
+        files.put(":8082", &format!(":{}", port.address().port()));
         files.readdress(
             |address| address.to_string(),
             &[(7400, options.gate), (7410, options.upstreams[0]), (7411, options.upstreams[1])],
         );
-        let folder = TempDir::new().expect("a temporary folder");
+        let folder = options.folder();
         let paths = files.write(folder.path());
 
         let mut command = Command::new(tool("caddy"));
@@ -262,29 +293,41 @@ impl Caddy {
         for variable in ["HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"] {
             command.env(variable, folder.path());
         }
-        let process = Process::start(command, folder, raw::Client::plain(http.address())).await;
-        Self { process, http }
+        let process = Process::start(command, folder, client_of(&port, options.wire)).await;
+        Self { process, port, wire: options.wire }
     }
 
     /// The URL of a path on the shop's host.
     pub(crate) fn url(&self, path: &str) -> String {
-        format!("http://{HOST}:{}{path}", self.http.address().port())
+        url(&self.port, self.wire, path)
     }
 
     /// A raw client of the listener.
     pub(crate) fn raw(&self) -> raw::Client {
-        raw::Client::plain(self.http.address())
+        client_of(&self.port, self.wire)
     }
 
-    /// A well-behaved client that knows the shop's host. It speaks HTTP/1.1; add `.http2_prior_knowledge()` for HTTP/2.
+    /// A well-behaved client that knows the shop's host.
     pub(crate) fn client(&self) -> reqwest::ClientBuilder {
-        client(self.http.address())
+        client(self.port.address())
     }
 
     /// What Caddy has logged so far.
     pub(crate) fn log(&self) -> String {
         self.process.log()
     }
+}
+
+fn client_of(port: &Port, wire: Wire) -> raw::Client {
+    match wire {
+        Wire::Tls => raw::Client::tls(port.address()),
+        Wire::Plain => raw::Client::plain(port.address()),
+    }
+}
+
+fn url(port: &Port, wire: Wire, path: &str) -> String {
+    let scheme = if wire == Wire::Tls { "https" } else { "http" };
+    format!("{scheme}://{HOST}:{}{path}", port.address().port())
 }
 
 /// No redirects, no proxy from the environment, any certificate.
@@ -345,6 +388,15 @@ impl Files {
         assert!(self.0.iter().any(|(_, text)| text.contains(from)), "nothing to edit: no shipped file holds `{from}`");
         for (_, text) in &mut self.0 {
             *text = text.replace(from, to);
+        }
+    }
+
+    /// Replaces everything from a text to another one, once.
+    fn cut(&mut self, from: &str, to: &str, with: &str) {
+        for (name, text) in &mut self.0 {
+            let (before, rest) = text.split_once(from).unwrap_or_else(|| panic!("{name} does not hold `{from}`"));
+            let (_, after) = rest.split_once(to).unwrap_or_else(|| panic!("{name}: no `{to}` behind `{from}`"));
+            *text = format!("{before}{with}{after}");
         }
     }
 

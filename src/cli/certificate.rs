@@ -1,0 +1,106 @@
+//! `portcullis certificate`: TLS between proxy and gate for whoever has no authority of his own.
+
+mod issue;
+mod secret;
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::{EXIT_FAILED, complain, say};
+use issue::Issued;
+use secret::Cluster;
+
+/// The authority's certificate, for those who connect.
+const CA: &str = "ca.crt";
+/// The server's certificate and its key, named as in a Kubernetes Secret of type `kubernetes.io/tls`.
+const CERTIFICATE: &str = "tls.crt";
+const KEY: &str = "tls.key";
+
+/// Whose certificate, and where it goes.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// A name or an IP address that the server is reached by; once for each.
+    #[arg(long = "name", value_name = "NAME", required = true)]
+    names: Vec<String>,
+    /// The folder for ca.crt, tls.crt and tls.key. If all three are there, nothing is done.
+    #[arg(long, value_name = "FOLDER", required_unless_present = "secret", conflicts_with = "secret")]
+    dir: Option<PathBuf>,
+    /// In a pod: the Kubernetes Secret to create in the pod's namespace. If it is there, nothing is done.
+    #[arg(long, value_name = "NAME")]
+    secret: Option<String>,
+    /// The Kubernetes API server.
+    #[arg(long, value_name = "URL", default_value = "https://kubernetes.default.svc", requires = "secret")]
+    api_server: String,
+    /// The folder with the pod's account: token, namespace and ca.crt.
+    #[arg(
+        long,
+        value_name = "FOLDER",
+        default_value = "/var/run/secrets/kubernetes.io/serviceaccount",
+        requires = "secret"
+    )]
+    service_account: PathBuf,
+}
+
+/// Makes a certificate and puts it where it belongs.
+#[must_use]
+pub fn run(options: &Options) -> ExitCode {
+    match make(options) {
+        Ok(done) => {
+            say(&done);
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            complain(&format!("portcullis certificate: {error}"));
+            ExitCode::from(EXIT_FAILED)
+        }
+    }
+}
+
+fn make(options: &Options) -> Result<String, String> {
+    if let Some(name) = &options.secret {
+        let cluster = Cluster::of(&options.api_server, &options.service_account)?;
+        let issued = issue::issue(&options.names)?;
+        let created = actix_web::rt::System::new().block_on(cluster.create(name, &issued))?;
+        let what = if created { "created" } else { "is there already and stays as it is" };
+        return Ok(format!("Secret {}/{name} {what}", cluster.namespace()));
+    }
+    let dir = options.dir.as_deref().ok_or("name a folder (--dir) or a Secret (--secret)")?;
+    let what = if ensure(dir, &options.names)? { "made" } else { "are there already and stay as they are" };
+    Ok(format!("{CA}, {CERTIFICATE} and {KEY} in {} {what}", dir.display()))
+}
+
+/// Makes a certificate for `names` in a folder, unless one is there; tells whether it did.
+///
+/// # Errors
+/// If the folder holds a part of one, or cannot be written.
+pub(super) fn ensure(dir: &Path, names: &[String]) -> Result<bool, String> {
+    let (there, missing): (Vec<&str>, Vec<&str>) =
+        [CA, CERTIFICATE, KEY].into_iter().partition(|name| dir.join(name).exists());
+    if missing.is_empty() {
+        return Ok(false);
+    }
+    if !there.is_empty() {
+        let (there, missing) = (there.join(" and "), missing.join(" and "));
+        return Err(format!(
+            "{} holds {there} but not {missing}; remove what is there, or name another",
+            dir.display()
+        ));
+    }
+    let issued = issue::issue(names)?;
+    write(dir, &issued).map_err(|error| format!("{}: {error}", dir.display()))?;
+    Ok(true)
+}
+
+fn write(dir: &Path, issued: &Issued) -> io::Result<()> {
+    fs::create_dir_all(dir)?;
+    // The key first: whoever watches for the certificate finds it there. Nobody else may read it, at no time.
+    let mut key = OpenOptions::new().write(true).create_new(true).mode(0o600).open(dir.join(KEY))?;
+    key.write_all(issued.key_pem())?;
+    fs::write(dir.join(CERTIFICATE), &issued.certificate_pem)?;
+    fs::write(dir.join(CA), &issued.ca_pem)
+}
