@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
+use rustls::pki_types::ServerName;
 
 use super::{EXIT_FAILED, complain, say};
 use issue::Issued;
@@ -25,7 +26,7 @@ const KEY: &str = "tls.key";
 #[derive(Debug, Args)]
 pub struct Options {
     /// A name or an IP address that the server is reached by; once for each.
-    #[arg(long = "name", value_name = "NAME", required = true)]
+    #[arg(long = "name", value_name = "NAME", required = true, value_parser = name)]
     names: Vec<String>,
     /// The folder for ca.crt, tls.crt and tls.key. If all three are there, nothing is done.
     #[arg(long, value_name = "FOLDER", required_unless_present = "secret", conflicts_with = "secret")]
@@ -44,6 +45,12 @@ pub struct Options {
         requires = "secret"
     )]
     service_account: PathBuf,
+}
+
+/// What a client can find in a certificate (RFC 9525); anything else would be made and never match.
+fn name(text: &str) -> Result<String, String> {
+    ServerName::try_from(text).map_err(|_| "this is neither a DNS name nor an IP address".to_owned())?;
+    Ok(text.to_owned())
 }
 
 /// Makes a certificate and puts it where it belongs.

@@ -1,6 +1,7 @@
 //! The gate asked directly, as a proxy asks it.
 
 mod bad_input;
+mod certificate;
 mod configuration;
 mod contract;
 mod credentials;
