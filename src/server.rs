@@ -6,7 +6,9 @@ pub mod clock;
 pub mod decisions;
 pub mod lifecycle;
 pub mod metrics;
+pub mod public;
 pub mod request_id;
+pub mod span;
 
 use std::io;
 use std::net::SocketAddr;
@@ -25,6 +27,7 @@ use audit_log::AuditLog;
 use decisions::{Decisions, HeaderNames};
 use lifecycle::Lifecycle;
 use metrics::Metrics;
+use span::Span;
 
 /// How many connections may wait to be accepted: Traefik opens one per parallel check beyond two.
 const BACKLOG: u32 = 4096;
@@ -39,7 +42,9 @@ pub struct Running {
     pub decisions: SocketAddr,
     /// Where operators look.
     pub admin: SocketAddr,
-    servers: [ServerHandle; 2],
+    /// What browsers reach, if it is configured.
+    pub public: Option<SocketAddr>,
+    servers: Vec<ServerHandle>,
     lifecycle: Arc<Lifecycle>,
     audit: Arc<AuditLog>,
     not_ready_for: Duration,
@@ -97,22 +102,44 @@ pub async fn start(loaded: Loaded, audit: AuditLog) -> io::Result<Running> {
     let server = HttpServer::new(move || {
         App::new()
             .app_data(state.clone())
-            .wrap(TracingLogger::<admin::Span>::new())
+            .wrap(TracingLogger::<Span>::new())
             .configure(|app| admin::routes(app, fault_endpoint))
     })
     .workers(1);
     let (admin, admin_server) = bind(server, "admin", listener.address, certificates.admin, drain)?;
 
-    let servers = [decisions_server.handle(), admin_server.handle()];
-    for server in [decisions_server, admin_server] {
+    let mut running = vec![decisions_server, admin_server];
+    let mut public = None;
+    if let Some(listener) = &settings.listeners.public {
+        let server = HttpServer::new(|| {
+            App::new().wrap(public::guarded()).wrap(TracingLogger::<Span>::new()).configure(public::routes)
+        })
+        .keep_alive(KeepAlive::Timeout(public::KEEP_ALIVE))
+        .workers(1);
+        let (address, server) = bind(server, "public", listener.address, certificates.public, drain)?;
+        public = Some(address);
+        running.push(server);
+    }
+
+    let servers = running.iter().map(Server::handle).collect();
+    for server in running {
         actix_web::rt::spawn(server);
     }
     for source in sources {
         actix_web::rt::spawn(source.keep(Arc::clone(&keys)));
     }
     lifecycle.listening();
-    tracing::info!(%decisions, %admin, version = env!("CARGO_PKG_VERSION"), "listening");
-    Ok(Running { decisions, admin, servers, lifecycle, audit, not_ready_for: settings.shutdown.not_ready_for.0 })
+    let version = env!("CARGO_PKG_VERSION");
+    tracing::info!(%decisions, %admin, public = public.map(tracing::field::display), version, "listening");
+    Ok(Running {
+        decisions,
+        admin,
+        public,
+        servers,
+        lifecycle,
+        audit,
+        not_ready_for: settings.shutdown.not_ready_for.0,
+    })
 }
 
 fn bind<F, I, S, B>(

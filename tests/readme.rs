@@ -46,6 +46,7 @@ fn every_setting_is_a_row() {
         "listeners",
         "decisions",
         "admin",
+        "public",
         "issuers",
         "keys",
         "claims",

@@ -2,6 +2,7 @@
 
 mod issuers;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use super::document::Document;
 use super::environment;
 use super::report::Report;
-use super::settings::{AuditTo, SettingsFile, TlsFile};
+use super::settings::{AuditTo, ListenersFile, SettingsFile, TlsFile};
 use crate::gate::cache::TokenCache;
 use crate::gate::{Authenticator, Gate, Keys};
 use crate::keys::KeyStore;
@@ -51,6 +52,8 @@ pub struct Certificates {
     pub decisions: Option<Arc<Certificate>>,
     /// Of the admin listener.
     pub admin: Option<Arc<Certificate>>,
+    /// Of the public listener.
+    pub public: Option<Arc<Certificate>>,
 }
 
 /// Shortest idle time of a connection: proxies keep theirs for 90 s, and who closes first while the
@@ -115,6 +118,7 @@ fn make(settings: &SettingsFile, beside: &Path) -> (Parts, Vec<Mistake>) {
     let certificates = Certificates {
         decisions: stage.certificate("decisions", settings.listeners.decisions.tls.as_ref()),
         admin: stage.certificate("admin", settings.listeners.admin.tls.as_ref()),
+        public: stage.certificate("public", settings.listeners.public.as_ref().and_then(|public| public.tls.as_ref())),
     };
     let policy = stage.policy(&settings.policy);
     let Stage { mistakes, warnings, sources, .. } = stage;
@@ -229,15 +233,7 @@ impl Stage {
             }
             Some(_) | None => {}
         }
-        let (admin, decisions) = (settings.listeners.admin.address, listener.address);
-        let overlap = admin.ip() == decisions.ip() || admin.ip().is_unspecified() || decisions.ip().is_unspecified();
-        if admin.port() == decisions.port() && admin.port() != 0 && overlap {
-            self.add(
-                "listeners.admin.address",
-                "both listeners have the same address",
-                "give each an address of its own: proxies must not reach the admin endpoints",
-            );
-        }
+        self.addresses(&settings.listeners);
         let cookie = &settings.credentials.cookie_name;
         if cookie.is_empty() || !cookie.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) {
             self.add(
@@ -260,11 +256,34 @@ impl Stage {
         }
     }
 
+    /// What stands on one listener must not be reached through another.
+    fn addresses(&mut self, listeners: &ListenersFile) {
+        let public = listeners.public.as_ref().map(|public| ("public", public.address));
+        let own = [("decisions", listeners.decisions.address), ("admin", listeners.admin.address)];
+        let mut earlier: Vec<(&str, SocketAddr)> = Vec::new();
+        for (name, address) in own.into_iter().chain(public) {
+            let overlaps = |other: &SocketAddr| {
+                let same = address.ip() == other.ip() || address.ip().is_unspecified() || other.ip().is_unspecified();
+                same && address.port() == other.port() && address.port() != 0
+            };
+            if let Some((other, _)) = earlier.iter().find(|(_, other)| overlaps(other)) {
+                self.add(
+                    format!("listeners.{name}.address"),
+                    format!("the {name} listener has the address of the {other} listener"),
+                    "give each an address of its own: they serve different people",
+                );
+            }
+            earlier.push((name, address));
+        }
+    }
+
     /// Lines are appended to whatever is there: it must be nothing, or a file that is nothing else.
     fn audit_file(&mut self, file: &Path, settings: &SettingsFile) {
         let path = self.path(file);
-        let tls = [&settings.listeners.decisions.tls, &settings.listeners.admin.tls];
-        let tls = tls.into_iter().flatten().flat_map(|tls| [Some(&tls.certificate_file), Some(&tls.key_file)]);
+        let listeners = &settings.listeners;
+        let public = listeners.public.as_ref().map(|public| &public.tls);
+        let tls = [&listeners.decisions.tls, &listeners.admin.tls].into_iter().chain(public);
+        let tls = tls.flatten().flat_map(|tls| [Some(&tls.certificate_file), Some(&tls.key_file)]);
         let keys = settings.issuers.iter().map(|issuer| &issuer.keys);
         let keys = keys.flat_map(|keys| [&keys.jwks_file, &keys.pem_file, &keys.hmac_secret_file, &keys.ca_file]);
         let mut others = tls.chain(keys.map(Option::as_ref)).flatten().chain([&settings.policy]);

@@ -47,6 +47,8 @@ pub struct ListenersFile {
     pub decisions: DecisionsFile,
     /// For operators: health, readiness, metrics.
     pub admin: AdminFile,
+    /// For browsers, through a proxy. Default: there is none, since nothing is served there yet.
+    pub public: Option<PublicFile>,
 }
 
 /// The listener for proxies.
@@ -87,6 +89,17 @@ pub struct AdminFile {
     pub address: SocketAddr,
     /// Whether `/fail` is there, which makes `/health` answer 500 until restart. Default `false`.
     pub danger_fault_endpoint: bool,
+    /// Speaks TLS. Default: plain HTTP.
+    pub tls: Option<TlsFile>,
+}
+
+/// The listener for browsers.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PublicFile {
+    /// Its address. Default `127.0.0.1:7402`.
+    #[serde(deserialize_with = "address::listen")]
+    pub address: SocketAddr,
     /// Speaks TLS. Default: plain HTTP.
     pub tls: Option<TlsFile>,
 }
@@ -282,6 +295,12 @@ impl Default for DecisionsFile {
 impl Default for AdminFile {
     fn default() -> Self {
         Self { address: loopback(7401), danger_fault_endpoint: false, tls: None }
+    }
+}
+
+impl Default for PublicFile {
+    fn default() -> Self {
+        Self { address: loopback(7402), tls: None }
     }
 }
 

@@ -23,7 +23,8 @@ pub const HEADERS: [&str; 7] =
 const STATUS: &str = "x-portcullis-status";
 const REASON: &str = "x-portcullis-reason";
 
-const REQUEST_ID: &str = "x-request-id";
+/// The header that carries the request's id.
+pub const REQUEST_ID: &str = "x-request-id";
 
 /// The header by which Envoy is told what to remove from the upstream's request.
 const ENVOY_REMOVE: &str = "x-envoy-auth-headers-to-remove";

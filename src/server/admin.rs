@@ -2,12 +2,9 @@
 
 use std::sync::Arc;
 
-use actix_web::body::MessageBody;
-use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::ContentType;
 use actix_web::{HttpResponse, web};
 use serde_json::json;
-use tracing_actix_web::RootSpanBuilder;
 
 use super::lifecycle::Lifecycle;
 use super::metrics::Metrics;
@@ -22,22 +19,6 @@ pub struct Admin {
     pub gate: Arc<Gate>,
     /// Where the process is in its life.
     pub lifecycle: Arc<Lifecycle>,
-}
-
-/// The span of a request: method and path, never the query, which is nobody's to log.
-#[derive(Debug)]
-pub struct Span;
-
-impl RootSpanBuilder for Span {
-    fn on_request_start(request: &ServiceRequest) -> tracing::Span {
-        tracing::info_span!("request", method = %request.method(), path = request.path(), status = tracing::field::Empty)
-    }
-
-    fn on_request_end<B: MessageBody>(span: tracing::Span, outcome: &Result<ServiceResponse<B>, actix_web::Error>) {
-        if let Ok(response) = outcome {
-            span.record("status", response.status().as_u16());
-        }
-    }
 }
 
 /// Mounts the endpoints.

@@ -9,6 +9,7 @@ mod dialects;
 mod endpoints;
 mod operations;
 mod probe;
+mod public;
 mod threats_a;
 mod threats_b;
 mod threats_c;

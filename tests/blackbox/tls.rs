@@ -1,6 +1,7 @@
 //! TLS on the listeners, and certificates exchanged under load.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -61,7 +62,11 @@ fn config(authority: &Authority) -> (Config, CertificateDer<'static>) {
 }
 
 async fn connect(gate: &Gate, authority: &Authority) -> TlsStream<TcpStream> {
-    let stream = TcpStream::connect(gate.decisions()).await.unwrap();
+    connect_to(gate.decisions(), authority).await
+}
+
+async fn connect_to(address: SocketAddr, authority: &Authority) -> TlsStream<TcpStream> {
+    let stream = TcpStream::connect(address).await.unwrap();
     authority.connector().connect(ServerName::try_from("127.0.0.1").unwrap(), stream).await.unwrap()
 }
 
@@ -168,4 +173,26 @@ async fn plain_http_to_a_tls_listener_gets_no_decision() {
     let client = crate::support::raw::Client::plain(gate.decisions());
     let answer = client.try_send(crate::support::raw::request("GET", "/validate", &[], b"")).await;
     assert!(answer.is_err(), "a TLS alert is no HTTP: {answer:?}");
+}
+
+#[tokio::test]
+async fn the_public_listener_speaks_tls_and_takes_up_a_new_certificate() {
+    let authority = Authority::new();
+    let (certificate, key, first) = authority.server();
+    let public =
+        "listeners:\n  public: {address: 127.0.0.1:0, tls: {certificate_file: gate.crt, key_file: gate.key}}\n";
+    let config = Config::shop().edit("listeners:\n", public).file("gate.crt", &certificate).file("gate.key", &key);
+    let gate = Gate::start(&config);
+    let address = gate.public().unwrap();
+    let mut stream = connect_to(address, &authority).await;
+    assert_eq!((ask(&mut stream, "x").await, served(&stream)), (404, first));
+    let (certificate, key, new) = authority.server();
+    put(&gate.folder(), (&certificate, &key));
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while served(&connect_to(address, &authority).await) != new {
+        assert!(Instant::now() < deadline, "the new certificate is not served");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let (code, text) = config.file("gate.key", "").check();
+    assert_eq!((code, text.contains("gate.key holds no private key in PEM")), (64, true), "{text}");
 }

@@ -192,7 +192,11 @@ pub(super) struct Kept {
 
 impl Kept {
     pub(super) async fn connect(gate: &Gate) -> Self {
-        let stream = raw::Client::plain(gate.decisions()).connect().await.expect("a connection");
+        Self::at(gate.decisions()).await
+    }
+
+    pub(super) async fn at(address: std::net::SocketAddr) -> Self {
+        let stream = raw::Client::plain(address).connect().await.expect("a connection");
         Self { stream, buffer: Vec::new() }
     }
 

@@ -192,6 +192,7 @@ pub(crate) struct Gate {
     decisions: SocketAddr,
     tls: bool,
     admin: SocketAddr,
+    public: Option<SocketAddr>,
     audit: Arc<Mutex<Vec<Value>>>,
     log: Arc<Mutex<String>>,
 }
@@ -224,6 +225,7 @@ impl Gate {
         };
         let address = |name: &str| listening[name].as_str().and_then(|text| text.parse().ok()).expect("an address");
         let (decisions, admin) = (address("decisions"), address("admin"));
+        let public = listening["public"].is_string().then(|| address("public"));
         let (log, audit) = (Arc::new(Mutex::new(log)), Arc::new(Mutex::new(Vec::new())));
         let (log_end, audit_end) = (Arc::clone(&log), Arc::clone(&audit));
         std::thread::spawn(move || {
@@ -240,7 +242,7 @@ impl Gate {
                 audit_end.lock().expect("no panic").push(record);
             }
         });
-        Self { child, folder, decisions, tls: config.settings.contains(TLS), admin, audit, log }
+        Self { child, folder, decisions, tls: config.settings.contains(TLS), admin, public, audit, log }
     }
 
     /// The address of the decision listener.
@@ -251,6 +253,11 @@ impl Gate {
     /// The address of the admin listener.
     pub(crate) fn admin(&self) -> SocketAddr {
         self.admin
+    }
+
+    /// The address of the public listener, if there is one.
+    pub(crate) fn public(&self) -> Option<SocketAddr> {
+        self.public
     }
 
     /// The folder with its files.
