@@ -26,7 +26,7 @@ use crate::tls::Certificate;
 use audit_log::AuditLog;
 use decisions::{Decisions, HeaderNames};
 use lifecycle::Lifecycle;
-use metrics::Metrics;
+use metrics::{Metrics, Observed};
 use span::Span;
 
 /// How many connections may wait to be accepted: Traefik opens one per parallel check beyond two.
@@ -72,7 +72,12 @@ pub async fn start(loaded: Loaded, audit: AuditLog) -> io::Result<Running> {
     let gate: Arc<Gate> = Arc::new(gate);
     let lifecycle = Arc::new(Lifecycle::default());
     let audit = Arc::new(audit);
-    let metrics = Arc::new(Metrics::new(Arc::clone(&gate), Arc::clone(&lifecycle), Arc::clone(&audit)));
+    let metrics = Arc::new(Metrics::new(Observed {
+        gate: Arc::clone(&gate),
+        lifecycle: Arc::clone(&lifecycle),
+        audit: Arc::clone(&audit),
+        keys: Arc::clone(&keys),
+    }));
     let drain = settings.shutdown.drain.0;
 
     let listener = &settings.listeners.decisions;

@@ -18,7 +18,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("tls", &[]),
     ("config", &["gate", "keys", "mistake", "policy", "protocol", "tls", "token"]),
     ("telemetry", &["config"]),
-    ("server", &["clock", "config", "gate", "policy", "protocol", "tls"]),
+    ("server", &["clock", "config", "gate", "keys", "policy", "protocol", "tls"]),
     ("cli", &["config", "server", "telemetry"]),
 ];
 

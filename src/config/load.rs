@@ -13,13 +13,13 @@ use super::report::Report;
 use super::settings::{AuditTo, ListenersFile, SettingsFile, TlsFile};
 use crate::gate::cache::TokenCache;
 use crate::gate::{Authenticator, Gate, Keys};
-use crate::keys::KeyStore;
 use crate::keys::url::UrlSource;
+use crate::keys::{KeyStore, file};
 use crate::mistake::Mistake;
 use crate::policy::{Policy, PolicyFile};
 use crate::protocol::TrustedProxies;
 use crate::tls::Certificate;
-use crate::token::{Issuer, KeySet};
+use crate::token::Issuer;
 
 /// What the command line says over the file and the environment: dotted path and value.
 pub type Flags = Vec<(String, String)>;
@@ -102,7 +102,7 @@ pub fn load(path: &Path, flags: &Flags) -> Result<Loaded, Report> {
 struct Parts {
     trusted_proxies: Option<TrustedProxies>,
     issuers: Vec<Issuer>,
-    keys: Vec<Option<KeySet>>,
+    keys: Vec<Option<file::Loaded>>,
     certificates: Certificates,
     sources: Vec<UrlSource>,
     warnings: Vec<String>,

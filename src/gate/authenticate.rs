@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Keys;
-use super::cache::{Proven, TokenCache};
+use super::cache::{CacheState, Proven, TokenCache};
 use crate::clock::UnixTime;
 use crate::credential::{CredentialKind, Presented};
 use crate::policy::{Principal, Reason};
@@ -40,10 +40,10 @@ impl Authenticator {
         &*self.keys
     }
 
-    /// How many verified tokens are remembered.
+    /// How the cache of verified tokens fares.
     #[must_use]
-    pub fn cached_tokens(&self) -> u64 {
-        self.cache.len()
+    pub fn cache_state(&self) -> CacheState {
+        self.cache.state()
     }
 
     /// The principal whom the presented credentials of the taken `kinds` prove. All of them are

@@ -2,9 +2,11 @@
 
 use std::hash::Hasher as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use moka::Expiry;
+use moka::notification::RemovalCause;
 use siphasher::sip128::{Hasher128 as _, SipHasher13};
 
 use crate::clock::UnixTime;
@@ -34,6 +36,37 @@ pub struct Proven {
     pub ends_in: Duration,
 }
 
+/// What a cache has done since the start, and how full it is.
+#[derive(Debug, Clone, Copy)]
+pub struct CacheState {
+    /// About how many entries it holds.
+    pub entries: u64,
+    /// About how many bytes they take.
+    pub bytes: u64,
+    /// How many bytes they may take.
+    pub max_bytes: u64,
+    /// How often something was there.
+    pub hits: u64,
+    /// How often nothing was there.
+    pub misses: u64,
+    /// How many entries went because their time was over.
+    pub expired: u64,
+    /// How many entries went to keep the bound.
+    pub evicted: u64,
+    /// How many entries went because they no longer held: their key was gone.
+    pub stale: u64,
+}
+
+/// Each is one relaxed addition. The removals are told by moka as it tidies up, on the path of a new proof.
+#[derive(Debug, Default)]
+struct Counts {
+    hits: AtomicU64,
+    misses: AtomicU64,
+    expired: AtomicU64,
+    evicted: AtomicU64,
+    stale: AtomicU64,
+}
+
 /// A bounded cache of proofs by token. It holds no token: the key is a keyed 128-bit hash (SipHash,
 /// a pseudo-random function under a key that never leaves the process, so that nobody can prepare
 /// a collision) of the whole token, signature included.
@@ -41,20 +74,32 @@ pub struct Proven {
 pub struct TokenCache {
     entries: moka::sync::Cache<u128, Arc<Proven>, ahash::RandomState>,
     hasher: SipHasher13,
+    counts: Arc<Counts>,
 }
 
 impl TokenCache {
     /// An empty cache of at most about `max_bytes`, with a hash key that nobody else has.
     #[must_use]
     pub fn new(max_bytes: u64, hash_key: [u8; 16]) -> Self {
+        let counts = Arc::new(Counts::default());
+        let removals = Arc::clone(&counts);
         let entries = moka::sync::Cache::builder()
             .max_capacity(max_bytes)
             .weigher(|_: &u128, proven: &Arc<Proven>| {
                 u32::try_from(proven.principal.footprint().saturating_add(ENTRY_OVERHEAD_BYTES)).unwrap_or(u32::MAX)
             })
             .expire_after(UntilItsEnd)
+            .eviction_listener(move |_, _, cause| {
+                match cause {
+                    RemovalCause::Expired => removals.expired.fetch_add(1, Ordering::Relaxed),
+                    RemovalCause::Size => removals.evicted.fetch_add(1, Ordering::Relaxed),
+                    RemovalCause::Explicit => removals.stale.fetch_add(1, Ordering::Relaxed),
+                    // Two requests proved the same token at once: nothing went.
+                    RemovalCause::Replaced => 0,
+                };
+            })
             .build_with_hasher(ahash::RandomState::new());
-        Self { entries, hasher: SipHasher13::new_with_key(&hash_key) }
+        Self { entries, hasher: SipHasher13::new_with_key(&hash_key), counts }
     }
 
     /// The name of a token in this cache.
@@ -69,7 +114,10 @@ impl TokenCache {
     /// holds: its lifetime, its key, its issuer.
     #[must_use]
     pub fn get(&self, name: u128) -> Option<Arc<Proven>> {
-        self.entries.get(&name)
+        let found = self.entries.get(&name);
+        let counter = if found.is_some() { &self.counts.hits } else { &self.counts.misses };
+        counter.fetch_add(1, Ordering::Relaxed);
+        found
     }
 
     /// Remembers a proof.
@@ -86,6 +134,22 @@ impl TokenCache {
     #[must_use]
     pub fn len(&self) -> u64 {
         self.entries.entry_count()
+    }
+
+    /// How it fares.
+    #[must_use]
+    pub fn state(&self) -> CacheState {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        CacheState {
+            entries: self.entries.entry_count(),
+            bytes: self.entries.weighted_size(),
+            max_bytes: self.entries.policy().max_capacity().unwrap_or(u64::MAX),
+            hits: read(&self.counts.hits),
+            misses: read(&self.counts.misses),
+            expired: read(&self.counts.expired),
+            evicted: read(&self.counts.evicted),
+            stale: read(&self.counts.stale),
+        }
     }
 
     /// Does at once what it does in passing: evicts what is over the bound or has ended.

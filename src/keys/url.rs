@@ -75,12 +75,13 @@ impl UrlSource {
                         tracing::warn!(issuer, why, "a key was set aside");
                     }
                     tracing::info!(issuer, keys = loaded.keys.len(), "keys fetched");
-                    store.replace(self.index, loaded.keys);
+                    store.fetched(self.index, loaded);
                     pause = FIRST_PAUSE;
                     tokio::time::sleep(jittered(self.every)).await;
                 }
                 Err(why) => {
                     tracing::warn!(issuer, url = %self.url, why, "keys cannot be fetched; the last good ones serve on");
+                    store.failed(self.index);
                     tokio::time::sleep(jittered(pause)).await;
                     pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
                 }

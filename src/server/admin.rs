@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use actix_web::http::header::ContentType;
-use actix_web::{HttpResponse, web};
+use actix_web::http::header::{self, ContentType};
+use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::json;
 
-use super::lifecycle::Lifecycle;
+use super::lifecycle::{Lifecycle, Readiness};
 use super::metrics::Metrics;
+use super::metrics::exposition::Format;
 use crate::gate::Gate;
 
 /// What the admin listener shows.
@@ -39,30 +40,25 @@ async fn health(admin: web::Data<Admin>) -> HttpResponse {
     HttpResponse::Ok().json(json!({"status": "ok"}))
 }
 
-/// Whether it can decide: the listeners are open, the keys of every issuer are loaded, the end has
-/// not begun. The policy is compiled before anything listens.
+/// Whether it can decide.
 async fn ready(admin: web::Data<Admin>) -> HttpResponse {
-    let authenticator = admin.gate.authenticator();
-    let without_keys: Vec<&str> = authenticator
-        .issuers()
-        .enumerate()
-        .filter(|(index, _)| authenticator.keys().current(*index).is_none())
-        .map(|(_, issuer)| &*issuer.name)
-        .collect();
-    if admin.lifecycle.is_draining() {
-        HttpResponse::ServiceUnavailable().json(json!({"status": "draining"}))
-    } else if !without_keys.is_empty() {
-        HttpResponse::ServiceUnavailable().json(json!({"status": "not ready", "issuers_without_keys": without_keys}))
-    } else if !admin.lifecycle.takes_work() {
-        HttpResponse::ServiceUnavailable().json(json!({"status": "starting"}))
-    } else {
-        HttpResponse::Ok().json(json!({"status": "ready"}))
+    let mut not = HttpResponse::ServiceUnavailable();
+    match admin.lifecycle.readiness(&admin.gate) {
+        Readiness::Ready => HttpResponse::Ok().json(json!({"status": "ready"})),
+        Readiness::Draining => not.json(json!({"status": "draining"})),
+        Readiness::WithoutKeys(issuers) => not.json(json!({"status": "not ready", "issuers_without_keys": issuers})),
+        Readiness::Starting => not.json(json!({"status": "starting"})),
     }
 }
 
-async fn metrics(admin: web::Data<Admin>) -> HttpResponse {
-    let format = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    HttpResponse::Ok().content_type(format).body(admin.metrics.text())
+async fn metrics(admin: web::Data<Admin>, request: HttpRequest) -> HttpResponse {
+    let accepts = request.headers().get_all(header::ACCEPT);
+    let accept: Vec<&str> = accepts.filter_map(|line| line.to_str().ok()).collect();
+    let format = Format::asked_by(&accept.join(","));
+    HttpResponse::Ok()
+        .content_type(format.content_type())
+        .insert_header((header::VARY, "Accept"))
+        .body(admin.metrics.text(format))
 }
 
 async fn fail(admin: web::Data<Admin>) -> HttpResponse {

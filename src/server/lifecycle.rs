@@ -2,6 +2,21 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::gate::Gate;
+
+/// Whether it can decide and wants to.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Readiness<'a> {
+    /// It does both.
+    Ready,
+    /// The end has begun.
+    Draining,
+    /// The keys of these issuers have not come yet.
+    WithoutKeys(Vec<&'a str>),
+    /// The listeners are not open yet.
+    Starting,
+}
+
 /// Where the process is in its life.
 #[derive(Debug, Default)]
 pub struct Lifecycle {
@@ -27,10 +42,25 @@ impl Lifecycle {
         self.draining.load(Ordering::Acquire)
     }
 
-    /// Whether new work is welcome, as far as the process itself goes.
+    /// Whether `gate` is ready: the listeners are open, the keys of every issuer are loaded, the end has not begun. The policy is
+    /// compiled before anything listens.
     #[must_use]
-    pub fn takes_work(&self) -> bool {
-        self.listening.load(Ordering::Acquire) && !self.is_draining()
+    pub fn readiness<'a>(&self, gate: &'a Gate) -> Readiness<'a> {
+        let authenticator = gate.authenticator();
+        let issuers = authenticator.issuers().enumerate();
+        let without_keys: Vec<&str> = issuers
+            .filter(|(index, _)| authenticator.keys().current(*index).is_none())
+            .map(|(_, issuer)| &*issuer.name)
+            .collect();
+        if self.is_draining() {
+            Readiness::Draining
+        } else if !without_keys.is_empty() {
+            Readiness::WithoutKeys(without_keys)
+        } else if self.listening.load(Ordering::Acquire) {
+            Readiness::Ready
+        } else {
+            Readiness::Starting
+        }
     }
 
     /// Rehearses a dead process: `/health` says so until restart.

@@ -1,7 +1,9 @@
-//! Metrics in the Prometheus text format.
+//! Metrics for Prometheus.
 
-use std::fmt::Write as _;
-use std::sync::Arc;
+pub mod exposition;
+mod observed;
+mod process;
+
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -10,11 +12,12 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::audit_log::AuditLog;
-use super::lifecycle::Lifecycle;
-use crate::gate::Gate;
+use super::clock;
 use crate::policy::{Decision, Reason};
 use crate::protocol::DIALECTS;
+use exposition::Format;
+pub use observed::Observed;
+use process::Process;
 
 /// Upper bounds of the latency histogram, in seconds: from a warm decision to the deadline.
 const BUCKETS: [f64; 13] =
@@ -43,16 +46,16 @@ pub struct Metrics {
     allowed: Vec<Counter>,
     denied: Vec<Vec<Counter>>,
     seconds: Histogram,
-    gate: Arc<Gate>,
-    lifecycle: Arc<Lifecycle>,
-    audit: Arc<AuditLog>,
 }
 
 impl Metrics {
-    /// Counts from zero.
+    /// Counts from zero, and looks at `observed` when asked.
     #[must_use]
-    pub fn new(gate: Arc<Gate>, lifecycle: Arc<Lifecycle>, audit: Arc<AuditLog>) -> Self {
-        let mut registry = Registry::with_prefix("portcullis");
+    pub fn new(observed: Observed) -> Self {
+        let mut everything = Registry::default();
+        everything.register_collector(Box::new(Process { started: clock::now() }));
+        let registry = everything.sub_registry_with_prefix("portcullis");
+        registry.register_collector(Box::new(observed));
         let decisions = Family::<Outcome, Counter>::default();
         registry.register("decisions", "Decisions by outcome, reason and dialect", decisions.clone());
         let seconds = Histogram::new(BUCKETS);
@@ -67,7 +70,7 @@ impl Metrics {
         let denied = dialects()
             .map(|dialect| Reason::ALL.iter().map(|reason| counter("deny", reason.code(), dialect)).collect())
             .collect();
-        Self { registry, allowed, denied, seconds, gate, lifecycle, audit }
+        Self { registry: everything, allowed, denied, seconds }
     }
 
     /// Counts a decision.
@@ -85,30 +88,13 @@ impl Metrics {
 
     /// All of it as text.
     #[must_use]
-    pub fn text(&self) -> String {
+    pub fn text(&self, format: Format) -> String {
         let mut text = String::new();
         // Neither writing to a String nor these metrics can fail.
-        prometheus_client::encoding::text::encode_registry(&mut text, &self.registry).ok();
-        let gauges = [
-            (
-                "portcullis_verified_tokens",
-                "gauge",
-                "Verified tokens in the cache, about",
-                self.gate.authenticator().cached_tokens(),
-            ),
-            ("portcullis_ready", "gauge", "Whether new work is welcome", u64::from(self.lifecycle.takes_work())),
-            (
-                "portcullis_audit_lines_dropped_total",
-                "counter",
-                "Audit lines lost to a slow or broken output",
-                self.audit.dropped(),
-            ),
-        ];
-        for (name, kind, help, value) in gauges {
-            let family = name.strip_suffix("_total").unwrap_or(name);
-            writeln!(text, "# HELP {family} {help}.\n# TYPE {family} {kind}\n{name} {value}").ok();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry).ok();
+        match format {
+            Format::OpenMetrics => text,
+            Format::Text => exposition::older(&text),
         }
-        text.push_str("# EOF\n");
-        text
     }
 }

@@ -7,6 +7,7 @@ mod contract;
 mod credentials;
 mod dialects;
 mod endpoints;
+mod metrics;
 mod operations;
 mod probe;
 mod public;

@@ -78,6 +78,12 @@ async fn status(gate: &Gate, key: &Signer) -> u16 {
     gate.ask("GET", "/products", &[("Authorization", &bearer)]).await.status()
 }
 
+const AGE: &str = "portcullis_keys_age_seconds{issuer=\"shop\"}";
+
+fn fetches(result: &str) -> String {
+    format!("portcullis_key_fetches_total{{issuer=\"shop\",result=\"{result}\"}}")
+}
+
 const FREE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 #[tokio::test]
@@ -92,9 +98,15 @@ async fn an_issuer_that_is_down_at_the_start_is_waited_for() {
     gate.ask("GET", "/products", &[("Authorization", &bearer)]).await.expect(503, "keys_unavailable");
     gate.ask("GET", "/", &[]).await.expect(200, "allowed");
     assert!(gate.log().contains("keys cannot be fetched"), "{}", gate.log());
+    assert_eq!(gate.metric("portcullis_ready").await, Some(0.0));
+    assert_eq!(gate.metric(AGE).await, None, "what never came has no age");
+    assert!(gate.metric(&fetches("failed")).await > Some(0.0));
+    assert_eq!(gate.metric(&fetches("ok")).await, Some(0.0));
 
     let _issuer = Issuer::start(address, set(&[&KEY])).await;
     within("ready", async || gate.admin_get("/ready").await.status == 200).await;
+    assert_eq!(gate.metric("portcullis_ready").await, Some(1.0));
+    assert!(gate.metric(AGE).await.is_some() && gate.metric(&fetches("ok")).await > Some(0.0));
     gate.ask("GET", "/products", &[("Authorization", &bearer)]).await.expect(200, "allowed");
 }
 
@@ -119,6 +131,9 @@ async fn the_last_good_set_serves_on_whatever_the_issuer_says() {
         within("a failure in the log", async || gate.log().contains("keys cannot be fetched")).await;
         assert_eq!(status(&gate, &KEY).await, 200, "{}", &bad[..40.min(bad.len())]);
         assert_eq!(status(&gate, stranger).await, 401);
+        let age = gate.metric(AGE).await;
+        within("a failure counted", async || gate.metric(&fetches("failed")).await > Some(0.0)).await;
+        assert!(age > Some(0.0) && gate.metric(AGE).await > age, "what is not replaced ages");
         assert_eq!(gate.admin_get("/ready").await.status, 200);
         drop(issuer);
         assert_eq!(status(&gate, &KEY).await, 200);
@@ -139,6 +154,8 @@ async fn a_fetched_set_replaces_the_last_one_whole() {
     issuer.says(set(&[&new]));
     within("the old key is gone", async || status(&gate, &KEY).await == 401).await;
     assert_eq!(status(&gate, &new).await, 200, "a cached token of a key that is still there holds");
+    let stale = "portcullis_cache_removals_total{cache=\"verified_tokens\",cause=\"stale\"}";
+    assert!(gate.metric(stale).await > Some(0.0), "the other was thrown away");
 }
 
 #[test]

@@ -10,8 +10,8 @@ use crate::config::environment;
 use crate::config::settings::{IssuerFile, KeysFile};
 use crate::keys::file;
 use crate::keys::url::UrlSource;
+use crate::token::Issuer;
 use crate::token::issuer::{Audiences, Types};
-use crate::token::{Issuer, KeySet};
 
 /// Longest leeway: clocks that are a minute apart are broken, and every second prolongs tokens.
 const MAX_LEEWAY: Duration = Duration::from_secs(60);
@@ -23,7 +23,7 @@ const MAX_REFRESH: Duration = Duration::from_secs(24 * 3600);
 
 impl Stage {
     /// The issuers, and their keys in the same order.
-    pub(super) fn issuers(&mut self, files: &[IssuerFile]) -> (Vec<Issuer>, Vec<Option<KeySet>>) {
+    pub(super) fn issuers(&mut self, files: &[IssuerFile]) -> (Vec<Issuer>, Vec<Option<file::Loaded>>) {
         if files.is_empty() {
             self.add("issuers", "no issuer is trusted, so that nobody could ever be told", "write at least one issuer");
         }
@@ -139,7 +139,7 @@ impl Stage {
     }
 
     /// The keys that are there at the start; none if they are to be fetched.
-    fn keys(&mut self, index: usize, file: &IssuerFile, at: &str) -> Option<KeySet> {
+    fn keys(&mut self, index: usize, file: &IssuerFile, at: &str) -> Option<file::Loaded> {
         let keys = &file.keys;
         if keys.jwks_url.is_none() {
             for (key, given) in [("ca_file", keys.ca_file.is_some()), ("refresh", keys.refresh.is_some())] {
@@ -170,7 +170,7 @@ impl Stage {
             Ok(loaded) => {
                 let name = &file.name;
                 self.warnings.extend(loaded.set_aside.iter().map(|why| format!("issuer `{name}`: {why}; set aside")));
-                return Some(loaded.keys);
+                return Some(loaded);
             }
             Err(why) if source.is_empty() => self.add(
                 format!("{at}.keys"),

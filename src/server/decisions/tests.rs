@@ -5,7 +5,9 @@ use crate::credential::Presented;
 use crate::gate::cache::TokenCache;
 use crate::gate::ports::BoxFuture;
 use crate::gate::{Authenticator, Keys};
+use crate::keys::KeyStore;
 use crate::policy::{CanonicalPath, ClaimPath, Host, Method, RequestFacts};
+use crate::server::metrics::Observed;
 use crate::signer::Signer;
 use crate::token::issuer::{Audiences, Types};
 use crate::token::{Issuer, KeySet, jwk};
@@ -42,10 +44,16 @@ fn decisions(known: &Signer, deadline: Duration) -> Decisions {
     let authenticator = Authenticator::new(vec![issuer], keys, TokenCache::new(1 << 20, [3; 16]), "jwt");
     let gate = Arc::new(Gate::new(policy, authenticator));
     let (lifecycle, audit) = (Arc::new(Lifecycle::default()), Arc::new(AuditLog::off()));
+    let observed = Observed {
+        gate: Arc::clone(&gate),
+        lifecycle: Arc::clone(&lifecycle),
+        audit: Arc::clone(&audit),
+        keys: Arc::new(KeyStore::new(Vec::new())),
+    };
     Decisions {
         trusted_proxies: TrustedProxies::new(Vec::new()).expect("none"),
         deadline,
-        metrics: Arc::new(Metrics::new(Arc::clone(&gate), Arc::clone(&lifecycle), Arc::clone(&audit))),
+        metrics: Arc::new(Metrics::new(observed)),
         lifecycle,
         audit,
         header_names: HeaderNames::of(gate.policy()),

@@ -1,0 +1,140 @@
+//! What is not counted but looked at, when somebody scrapes.
+
+use std::fmt;
+use std::sync::Arc;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, EncodeLabelSet, MetricEncoder, NoLabelSet,
+};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::exemplar::Exemplar;
+use prometheus_client::registry::Unit;
+
+use crate::gate::Gate;
+use crate::keys::KeyStore;
+use crate::server::audit_log::AuditLog;
+use crate::server::lifecycle::{Lifecycle, Readiness};
+
+/// The parts that are looked at. Their labels are of the configuration and of this program.
+#[derive(Debug)]
+pub struct Observed {
+    /// The gate, with its issuers and its cache.
+    pub gate: Arc<Gate>,
+    /// Where the process is in its life.
+    pub lifecycle: Arc<Lifecycle>,
+    /// The audit log.
+    pub audit: Arc<AuditLog>,
+    /// The issuers' keys.
+    pub keys: Arc<KeyStore>,
+}
+
+/// The one cache that there is yet, by its name in the settings.
+const CACHE: (&str, &str) = ("cache", "verified_tokens");
+
+impl Collector for Observed {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut families = Families(encoder);
+        let version = [("version", env!("CARGO_PKG_VERSION"))];
+        families.gauge("build_info", "Which version this is; always 1.", None, [(version, 1_u64)])?;
+        let ready = matches!(self.lifecycle.readiness(&self.gate), Readiness::Ready);
+        families.gauge("ready", "Whether /ready says so: 1 or 0.", None, [(NONE, u64::from(ready))])?;
+        let dropped = self.audit.dropped();
+        families.counter(
+            "audit_lines_dropped",
+            "Audit lines lost to a slow or broken output.",
+            None,
+            [(NONE, dropped)],
+        )?;
+        self.cache(&mut families)?;
+        self.keys(&mut families)
+    }
+}
+
+impl Observed {
+    fn cache(&self, families: &mut Families<'_>) -> fmt::Result {
+        let cache = self.gate.authenticator().cache_state();
+        let lookups = [("hit", cache.hits), ("miss", cache.misses)];
+        let lookups = lookups.map(|(result, count)| ([CACHE, ("result", result)], count));
+        families.counter("cache_lookups", "Lookups by whether something was there.", None, lookups)?;
+        let removals = [("expired", cache.expired), ("size", cache.evicted), ("stale", cache.stale)];
+        let removals = removals.map(|(cause, count)| ([CACHE, ("cause", cause)], count));
+        let help = "Entries that went: their time was over, the bound was reached, or their key was gone.";
+        families.counter("cache_removals", help, None, removals)?;
+        families.gauge("cache_entries", "Entries, about.", None, [([CACHE], cache.entries)])?;
+        families.gauge("cache", "Memory of the entries, about.", Some(&Unit::Bytes), [([CACHE], cache.bytes)])?;
+        families.gauge("cache_max", "The bound of that memory.", Some(&Unit::Bytes), [([CACHE], cache.max_bytes)])
+    }
+
+    fn keys(&self, families: &mut Families<'_>) -> fmt::Result {
+        let authenticator = self.gate.authenticator();
+        let states: Vec<_> = authenticator
+            .issuers()
+            .enumerate()
+            .map(|(index, issuer)| (("issuer", &*issuer.name), self.keys.state(index)))
+            .collect();
+        let keys = states.iter().flat_map(|(issuer, state)| {
+            [("usable", state.usable), ("set_aside", state.set_aside)]
+                .map(|(kind, count)| ([*issuer, ("state", kind)], count))
+        });
+        families.gauge("keys", "Keys in each issuer's set: in use, or set aside as unusable.", None, keys)?;
+        let ages = states.iter().filter_map(|(issuer, state)| Some(([*issuer], state.age?.as_secs_f64())));
+        let help = "Time since each issuer's keys were last loaded or fetched.";
+        families.gauge("keys_age", help, Some(&Unit::Seconds), ages)?;
+        let fetches = states.iter().flat_map(|(issuer, state)| {
+            [("ok", state.fetched), ("failed", state.failed)]
+                .map(|(result, count)| ([*issuer, ("result", result)], count))
+        });
+        families.counter("key_fetches", "Attempts to fetch each issuer's keys.", None, fetches)
+    }
+}
+
+/// The labels of a family that has one sample.
+pub(super) const NONE: [(&str, &str); 0] = [];
+
+/// Writes whole families.
+pub(super) struct Families<'a>(pub(super) DescriptorEncoder<'a>);
+
+type Labels<'a, const N: usize> = [(&'a str, &'a str); N];
+
+impl Families<'_> {
+    /// A family of values that go up and down. `unit` becomes the end of its name.
+    pub(super) fn gauge<'l, const N: usize, V: EncodeGaugeValue>(
+        &mut self,
+        name: &str,
+        help: &str,
+        unit: Option<&Unit>,
+        samples: impl IntoIterator<Item = (Labels<'l, N>, V)>,
+    ) -> fmt::Result {
+        let mut family = self.0.encode_descriptor(name, help, unit, MetricType::Gauge)?;
+        samples
+            .into_iter()
+            .try_for_each(|(labels, value)| with_labels(&mut family, &labels, |sample| sample.encode_gauge(&value)))
+    }
+
+    /// A family of counts, whose samples are called `name_total`.
+    pub(super) fn counter<'l, const N: usize, V: EncodeCounterValue>(
+        &mut self,
+        name: &str,
+        help: &str,
+        unit: Option<&Unit>,
+        samples: impl IntoIterator<Item = (Labels<'l, N>, V)>,
+    ) -> fmt::Result {
+        let mut family = self.0.encode_descriptor(name, help, unit, MetricType::Counter)?;
+        let exemplar: Option<&Exemplar<NoLabelSet, f64>> = None;
+        samples.into_iter().try_for_each(|(labels, value)| {
+            with_labels(&mut family, &labels, |sample| sample.encode_counter(&value, exemplar))
+        })
+    }
+}
+
+fn with_labels<const N: usize>(
+    family: &mut MetricEncoder<'_>,
+    labels: &Labels<'_, N>,
+    encode: impl FnOnce(&mut MetricEncoder<'_>) -> fmt::Result,
+) -> fmt::Result
+where
+    for<'l> Labels<'l, N>: EncodeLabelSet,
+{
+    if N == 0 { encode(family) } else { encode(&mut family.encode_family(labels)?) }
+}
