@@ -1,16 +1,21 @@
 # make demo   everything in front of your eyes: gate, sample shop, a real Traefik, a real Envoy
 # make test   all tests, with real proxies
 # make lint   format and lints
+# make test-crds DIR=FOLDER   k8s/ against the CustomResourceDefinitions of a folder, strictly
 # make footprint   memory and start-up time of the release build
 
-.PHONY: demo test lint footprint build prepare tools
+.PHONY: demo test test-crds lint footprint build prepare tools
 
-demo: tools
+demo: prepare
+	@scripts/tools.sh traefik envoy
 	@cargo run --locked --release -- demo --traefik .tools/bin/traefik --envoy .tools/bin/envoy --dir .demo
 
 test: tools
 	cargo test --locked
 	$(MAKE) --no-print-directory footprint
+
+test-crds: prepare
+	@scripts/test-crds.sh "$(DIR)"
 
 lint:
 	cargo fmt --check
@@ -23,7 +28,7 @@ build: prepare
 	cargo build --locked --release
 
 tools: prepare
-	@scripts/tools.sh traefik envoy nginx caddy
+	@scripts/tools.sh
 
 prepare:
 	@scripts/prepare.sh

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# Installs what building, testing and the demo need beyond cargo and python3: a C compiler (for aws-lc) and curl. Does nothing,
-# and needs no network, where they are there.
+# Installs what building, testing and the demo need beyond cargo and python3: a C compiler (for aws-lc), curl, kill and
+# openssl (certificates of a test). Does nothing, and needs no network, where they are there.
 set -euo pipefail
 
 missing=()
 command -v cc >/dev/null || missing+=(gcc libc6-dev)
 command -v curl >/dev/null || missing+=(curl)
 command -v kill >/dev/null || missing+=(procps)
+command -v openssl >/dev/null || missing+=(openssl)
 [ "${#missing[@]}" -eq 0 ] && exit 0
 
 command -v apt-get >/dev/null || { echo "prepare.sh: install these and run again: ${missing[*]}" >&2; exit 1; }

