@@ -11,7 +11,9 @@
 )]
 
 mod api;
+mod container;
 mod keys;
+mod kubernetes;
 mod proxies;
 mod support;
 mod tls;

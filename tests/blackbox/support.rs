@@ -1,6 +1,7 @@
 //! What the black-box tests stand on: real proxies with the shipped files, an upstream that remembers every byte of a request
 //! head, and a client that sends any bytes at all.
 
+pub(crate) mod cluster;
 pub(crate) mod gate;
 pub(crate) mod proxy;
 pub(crate) mod raw;

@@ -103,10 +103,16 @@ impl Traefik {
         );
         let paths = files.write(folder.path());
 
+        Self::launch(&[format!("--configFile={}", paths[0].display())], folder, [http, https], options.wire).await
+    }
+
+    /// Starts one with these arguments, which make it listen on these ports for HTTP and HTTPS, and waits until it answers.
+    pub(crate) async fn launch(arguments: &[String], folder: TempDir, [http, https]: [Port; 2], wire: Wire) -> Self {
         let mut command = Command::new(tool("traefik"));
-        command.arg(format!("--configFile={}", paths[0].display()));
-        let process = Process::start(command, folder, client_of(&https, options.wire)).await;
-        Self { process, http, https, wire: options.wire }
+        // Whoever runs the tests may have a cluster at hand.
+        command.args(arguments).env_remove("KUBECONFIG").env_remove("KUBERNETES_SERVICE_HOST");
+        let process = Process::start(command, folder, client_of(&https, wire)).await;
+        Self { process, http, https, wire }
     }
 
     /// The entry point that only redirects.
@@ -476,12 +482,15 @@ impl Drop for Process {
     }
 }
 
-fn tool(name: &str) -> PathBuf {
-    let path = root().join(".tools/bin").join(name);
+/// A program that `scripts/tools.sh` has installed.
+pub(crate) fn tool(name: &str) -> PathBuf {
+    let inside = if name == "python" { "python/bin/python3".to_owned() } else { format!("bin/{name}") };
+    let path = root().join(".tools").join(inside);
     assert!(path.exists(), "{name} is not installed: run scripts/tools.sh {name}");
     path
 }
 
-fn root() -> &'static Path {
+/// The top of the repository.
+pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
