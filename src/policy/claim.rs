@@ -45,10 +45,10 @@ impl ClaimPath {
         rest.iter().try_fold(claims.get(&**first)?, |value, name| value.as_object()?.get(&**name))
     }
 
-    /// Whether the path names something: no part of it is empty.
+    /// Whether the path names something: no part of it is empty or blank.
     #[must_use]
     pub fn is_sane(&self) -> bool {
-        !self.0.is_empty() && self.0.iter().all(|name| !name.is_empty())
+        !self.0.is_empty() && self.0.iter().all(|name| !name.trim().is_empty())
     }
 }
 
@@ -79,6 +79,6 @@ mod tests {
         assert_eq!(find(r#"["resource_access", "my.client", "roles"]"#), Some(4));
         assert_eq!(find(r#""text.roles""#), None);
         assert_eq!(find(r#""none""#), None);
-        assert!(!ClaimPath::new("a..b").is_sane() && !ClaimPath::new("").is_sane());
+        assert!(!ClaimPath::new("a..b").is_sane() && !ClaimPath::new("").is_sane() && !ClaimPath::new(" ").is_sane());
     }
 }

@@ -346,6 +346,14 @@ fn demands(file: &DemandsFile, at: &str, mistakes: &mut Mistakes) -> Vec<Demand>
     for (i, claim) in file.claims.iter().enumerate() {
         let at = format!("{at}.claims[{i}]");
         claim_path(format!("{at}.claim"), &claim.claim, mistakes);
+        let values = claim.equals.iter().chain(claim.one_of.iter().flatten()).chain(&claim.contains);
+        if values.filter_map(Value::as_str).any(|text| text.trim().is_empty()) {
+            mistakes.add(
+                &at,
+                format!("the claim `{}` is tested against an empty text", claim.claim),
+                "write what it must be: tokens of strangers have empty claims, too",
+            );
+        }
         match claim_test(claim) {
             Some(test) => demands.push(Demand::Claim(claim.claim.clone(), test)),
             None => mistakes.add(

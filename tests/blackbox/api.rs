@@ -15,4 +15,7 @@ mod threats_a;
 mod threats_b;
 mod threats_c;
 mod threats_d;
+mod threats_e;
+mod threats_e10;
+mod threats_h;
 mod tokens;

@@ -111,7 +111,7 @@ async fn an_issuer_that_is_down_at_the_start_is_waited_for() {
 }
 
 #[tokio::test]
-async fn the_last_good_set_serves_on_whatever_the_issuer_says() {
+async fn t_e9_the_last_good_set_serves_on_whatever_the_issuer_says() {
     let stranger = &Signer::new("test", "EdDSA");
     let elsewhere = Issuer::start(FREE, set(&[stranger])).await;
     let cases = [

@@ -135,7 +135,7 @@ async fn a_certificate_is_exchanged_under_load_without_a_failed_request() {
 }
 
 #[tokio::test]
-async fn a_broken_certificate_changes_nothing_and_says_so() {
+async fn t_e9_a_broken_certificate_changes_nothing_and_says_so() {
     let authority = Authority::new();
     let (config, first) = config(&authority);
     let gate = Gate::start(&config);

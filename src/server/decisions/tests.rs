@@ -76,9 +76,9 @@ async fn decide(decisions: &Decisions, signer: &Signer) -> Decision {
     decisions.decide(&Ask { step: Step::Validate, facts, presented }, now).await
 }
 
-/// T-E3: what does not come in time is no permission.
+/// What does not come in time is no permission.
 #[tokio::test]
-async fn a_decision_that_hangs_is_refused_at_the_deadline() {
+async fn t_e3_a_decision_that_hangs_is_refused_at_the_deadline() {
     let (known, unknown) = (Signer::new("known", "EdDSA"), Signer::new("unknown", "EdDSA"));
     let deadline = Duration::from_millis(50);
     let decisions = decisions(&known, deadline);

@@ -23,6 +23,9 @@ pub(super) enum Dialect {
 /// The two proxies that ask in the two ways there are: in headers, and in the request line.
 pub(super) const BOTH: [Dialect; 2] = [Dialect::Traefik, Dialect::Envoy];
 
+/// All of them.
+pub(super) const DIALECTS: [Dialect; 4] = [Dialect::Traefik, Dialect::Envoy, Dialect::Nginx, Dialect::Caddy];
+
 /// Which question is put.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
