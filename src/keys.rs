@@ -1,13 +1,18 @@
 //! L3: where keys come from.
 
+mod asked;
+pub mod discovery;
+pub mod fetch;
 pub mod file;
-pub mod url;
+pub mod refresh;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
+
+use asked::Asked;
 
 use crate::gate::Keys;
 use crate::gate::ports::BoxFuture;
@@ -20,11 +25,13 @@ pub struct KeyStore(Vec<Slot>);
 #[derive(Debug)]
 struct Slot {
     current: ArcSwapOption<Held>,
+    /// Of an issuer whose keys are fetched.
+    asked: Option<Asked>,
     fetched: AtomicU64,
     failed: AtomicU64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Held {
     keys: Arc<KeySet>,
     set_aside: usize,
@@ -51,6 +58,7 @@ impl KeyStore {
     #[must_use]
     pub fn new(sets: Vec<Option<file::Loaded>>) -> Self {
         let slot = |loaded: Option<file::Loaded>| Slot {
+            asked: loaded.is_none().then(Asked::default),
             current: ArcSwapOption::new(loaded.map(Held::now)),
             fetched: AtomicU64::new(0),
             failed: AtomicU64::new(0),
@@ -58,18 +66,45 @@ impl KeyStore {
         Self(sets.into_iter().map(slot).collect())
     }
 
-    /// Takes what a fetch has brought. An empty set replaces nothing: an issuer without keys is one that is broken.
-    pub fn fetched(&self, issuer: usize, loaded: file::Loaded) {
-        let Some(slot) = self.0.get(issuer).filter(|_| !loaded.keys.is_empty()) else { return };
-        slot.current.store(Some(Held::now(loaded)));
-        slot.fetched.fetch_add(1, Ordering::Relaxed);
+    /// A fetch begins.
+    fn fetching(&self, issuer: usize) {
+        if let Some(asked) = self.0.get(issuer).and_then(|slot| slot.asked.as_ref()) {
+            asked.begin();
+        }
     }
 
-    /// Counts a fetch that brought nothing; the last good set serves on.
-    pub fn failed(&self, issuer: usize) {
-        if let Some(slot) = self.0.get(issuer) {
-            slot.failed.fetch_add(1, Ordering::Relaxed);
+    /// Waits until a token names a key that is not there, and a fetch may be made for it.
+    async fn wanted(&self, issuer: usize) {
+        match self.0.get(issuer).and_then(|slot| slot.asked.as_ref()) {
+            Some(asked) => asked.wanted().await,
+            None => std::future::pending().await,
         }
+    }
+
+    /// Takes what a fetch has brought.
+    fn fetched(&self, issuer: usize, loaded: file::Loaded) {
+        let Some(slot) = self.0.get(issuer) else { return };
+        slot.current.store(Some(Held::now(loaded)));
+        slot.ended(&slot.fetched);
+    }
+
+    /// A fetch has shown that the keys are still the same.
+    fn confirmed(&self, issuer: usize) {
+        let Some(slot) = self.0.get(issuer) else { return };
+        let held = slot.current.load_full();
+        slot.current.store(held.map(|held| Arc::new(Held { since: Instant::now(), ..Held::clone(&held) })));
+        slot.ended(&slot.fetched);
+    }
+
+    /// A fetch has brought nothing. The last good set serves on until it is older than `max_stale`; tells whether it is.
+    fn failed(&self, issuer: usize, max_stale: Duration) -> bool {
+        let Some(slot) = self.0.get(issuer) else { return false };
+        let too_old = slot.current.load().as_ref().is_some_and(|held| held.since.elapsed() > max_stale);
+        if too_old {
+            slot.current.store(None);
+        }
+        slot.ended(&slot.failed);
+        too_old
     }
 
     /// How an issuer's keys fare.
@@ -87,6 +122,15 @@ impl KeyStore {
     }
 }
 
+impl Slot {
+    fn ended(&self, count: &AtomicU64) {
+        count.fetch_add(1, Ordering::Relaxed);
+        if let Some(asked) = &self.asked {
+            asked.end();
+        }
+    }
+}
+
 impl Held {
     fn now(loaded: file::Loaded) -> Arc<Self> {
         let file::Loaded { keys, set_aside } = loaded;
@@ -99,7 +143,19 @@ impl Keys for KeyStore {
         self.0.get(issuer)?.current.load().as_ref().map(|held| Arc::clone(&held.keys))
     }
 
-    fn newer(&self, _issuer: usize) -> BoxFuture<'_, Option<Arc<KeySet>>> {
-        Box::pin(std::future::ready(None))
+    fn newer<'a>(&'a self, issuer: usize, kid: &'a str) -> BoxFuture<'a, Option<Arc<KeySet>>> {
+        Box::pin(async move {
+            let slot = self.0.get(issuer)?;
+            let asked = slot.asked.as_ref()?;
+            if !asked.wait_for(kid).await {
+                return None;
+            }
+            let keys = self.current(issuer)?;
+            if !keys.names(kid) {
+                asked.is_absent(kid);
+                return None;
+            }
+            Some(keys)
+        })
     }
 }

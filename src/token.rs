@@ -6,10 +6,13 @@ pub mod issuer;
 pub mod json;
 pub mod jwk;
 pub mod keyset;
+pub mod kind;
+pub mod mapping;
 pub mod unverified;
 
 pub use algorithm::Algorithm;
 pub use claims::VerifiedClaims;
 pub use issuer::Issuer;
 pub use keyset::{Key, KeySet};
+pub use kind::TokenKind;
 pub use unverified::UnverifiedToken;

@@ -58,7 +58,7 @@ fn every_setting_is_a_row() {
         "shutdown",
         "log",
     ];
-    let source = read("src/config/settings.rs");
+    let source = read("src/config/settings.rs") + &read("src/config/settings/issuers.rs");
     let fields = source.lines().filter_map(|line| line.strip_prefix("    pub ")?.split(':').next());
     let fields = fields.filter(|field| !field.starts_with("fn "));
     for field in fields.filter(|field| !sections.contains(field)) {

@@ -1,6 +1,7 @@
 //! The second stage: from files to a gate. Every mistake of every file is reported at once.
 
 mod issuers;
+mod keys;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ use super::report::Report;
 use super::settings::{AuditTo, ListenersFile, SettingsFile, TlsFile};
 use crate::gate::cache::TokenCache;
 use crate::gate::{Authenticator, Gate, Keys};
-use crate::keys::url::UrlSource;
+use crate::keys::refresh::Refresher;
 use crate::keys::{KeyStore, file};
 use crate::mistake::Mistake;
 use crate::policy::{Policy, PolicyFile};
@@ -42,7 +43,7 @@ pub struct Loaded {
     /// The keys, which the sources keep up to date.
     pub keys: Arc<KeyStore>,
     /// The sources of keys that are to be fetched.
-    pub sources: Vec<UrlSource>,
+    pub sources: Vec<Refresher>,
 }
 
 /// The certificates of the listeners that speak TLS.
@@ -104,7 +105,7 @@ struct Parts {
     issuers: Vec<Issuer>,
     keys: Vec<Option<file::Loaded>>,
     certificates: Certificates,
-    sources: Vec<UrlSource>,
+    sources: Vec<Refresher>,
     warnings: Vec<String>,
     policy: Option<Result<(Policy, usize), Report>>,
 }
@@ -184,7 +185,7 @@ struct Stage {
     beside: PathBuf,
     mistakes: Vec<Mistake>,
     warnings: Vec<String>,
-    sources: Vec<UrlSource>,
+    sources: Vec<Refresher>,
 }
 
 impl Stage {

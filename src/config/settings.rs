@@ -1,5 +1,7 @@
 //! The settings file as an operator writes it.
 
+pub mod issuers;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -8,8 +10,7 @@ use serde::Deserialize;
 
 use super::address::{self, Network};
 use super::period::Period;
-use crate::policy::ClaimPath;
-use crate::token::Algorithm;
+pub use issuers::{ClaimsFile, IssuerFile, KeysFile};
 
 /// The settings file.
 #[derive(Debug, Deserialize)]
@@ -104,89 +105,6 @@ pub struct PublicFile {
     pub tls: Option<TlsFile>,
 }
 
-/// One trusted issuer.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct IssuerFile {
-    /// Its name in logs and metrics: `a-z 0-9 - _ .`.
-    pub name: String,
-    /// Its identifier: the exact text of its tokens' `iss`, trailing slash included.
-    pub issuer: String,
-    /// Whom its tokens must be meant for: one of these must be in `aud`.
-    #[serde(default)]
-    pub audiences: Vec<String>,
-    /// Takes tokens meant for anybody. Default `false`.
-    #[serde(default)]
-    pub danger_any_audience: bool,
-    /// Its keys: exactly one source.
-    pub keys: KeysFile,
-    /// Fetches keys over plain http, where whoever is on the way can exchange them. Default `false`.
-    #[serde(default)]
-    pub danger_allow_http_issuer: bool,
-    /// The algorithms that it may use. Default: each key's own `alg`, or the usual one of its kind.
-    #[serde(default)]
-    pub algorithms: Option<Vec<Algorithm>>,
-    /// What a token's `typ` may be; `none` stands for its absence. Default `[JWT, at+jwt]`.
-    #[serde(default = "default_types")]
-    pub types: Vec<String>,
-    /// How far its clock may be off. Default `5s`, at most `60s`.
-    #[serde(default = "default_leeway")]
-    pub leeway: Period,
-    /// Where its tokens say what.
-    #[serde(default)]
-    pub claims: ClaimsFile,
-}
-
-/// Where an issuer's keys are; exactly one of these.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct KeysFile {
-    /// The URL of a JWK set, fetched in the background.
-    #[serde(default)]
-    pub jwks_url: Option<String>,
-    /// With `jwks_url`: believes only certificates signed by one in this PEM file. Default: the system's authorities.
-    #[serde(default)]
-    pub ca_file: Option<PathBuf>,
-    /// With `jwks_url`: how often it is fetched. Default `5min`, from `1s` to `1day`.
-    #[serde(default)]
-    pub refresh: Option<Period>,
-    /// A file with a JWK set.
-    #[serde(default)]
-    pub jwks_file: Option<PathBuf>,
-    /// A file with one public key in PEM.
-    #[serde(default)]
-    pub pem_file: Option<PathBuf>,
-    /// A file with a shared secret; a line feed at its end is not part of it.
-    #[serde(default)]
-    pub hmac_secret_file: Option<PathBuf>,
-    /// The environment variable that holds a shared secret.
-    #[serde(default)]
-    pub hmac_secret_env: Option<String>,
-}
-
-impl KeysFile {
-    /// Whether a source other than a URL is named.
-    #[must_use]
-    pub fn has_local(&self) -> bool {
-        self.jwks_file.is_some()
-            || self.pem_file.is_some()
-            || self.hmac_secret_file.is_some()
-            || self.hmac_secret_env.is_some()
-    }
-}
-
-/// Where an issuer's tokens say what.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ClaimsFile {
-    /// The roles. Default `roles`; Keycloak: `realm_access.roles`.
-    pub roles: ClaimPath,
-    /// The scopes. Default `scope`.
-    pub scopes: ClaimPath,
-    /// The tier. Default `tier`.
-    pub tier: ClaimPath,
-}
-
 /// Where credentials sit in a request.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -266,14 +184,6 @@ pub enum LogLevel {
     Trace,
 }
 
-fn default_types() -> Vec<String> {
-    vec!["JWT".to_owned(), "at+jwt".to_owned()]
-}
-
-fn default_leeway() -> Period {
-    Period::millis(5_000)
-}
-
 const fn loopback(port: u16) -> SocketAddr {
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), port)
 }
@@ -301,12 +211,6 @@ impl Default for AdminFile {
 impl Default for PublicFile {
     fn default() -> Self {
         Self { address: loopback(7402), tls: None }
-    }
-}
-
-impl Default for ClaimsFile {
-    fn default() -> Self {
-        Self { roles: ClaimPath::new("roles"), scopes: ClaimPath::new("scope"), tier: ClaimPath::new("tier") }
     }
 }
 

@@ -112,8 +112,10 @@ impl Authenticator {
     }
 
     async fn prove_with_newer_keys(&self, token: &str, now: UnixTime) -> Result<Proven, Reason> {
-        let (index, _) = self.issuer_of(&UnverifiedToken::parse(token)?)?;
-        let keys = self.keys.newer(index).await.ok_or(Reason::UnknownKey)?;
+        let unverified = UnverifiedToken::parse(token)?;
+        let (index, _) = self.issuer_of(&unverified)?;
+        let kid = unverified.kid()?.ok_or(Reason::UnknownKey)?;
+        let keys = self.keys.newer(index, kid).await.ok_or(Reason::UnknownKey)?;
         self.prove(token, now, Some(&keys))
     }
 

@@ -14,7 +14,7 @@ pub trait Keys: std::fmt::Debug + Send + Sync {
     /// The keys of an issuer as they are known now; none if they were never loaded. Never waits.
     fn current(&self, issuer: usize) -> Option<Arc<KeySet>>;
 
-    /// Keys newer than [`Keys::current`], asked for because a token names a key that is not in it.
-    /// May wait, within bounds of its own; none if there are no newer ones.
-    fn newer(&self, issuer: usize) -> BoxFuture<'_, Option<Arc<KeySet>>>;
+    /// Keys newer than [`Keys::current`] with one of the name `kid`, asked for because a token names it and it is not there.
+    /// May wait, within bounds of its own; none if there are no such keys.
+    fn newer<'a>(&'a self, issuer: usize, kid: &'a str) -> BoxFuture<'a, Option<Arc<KeySet>>>;
 }

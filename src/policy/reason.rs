@@ -81,6 +81,10 @@ reasons! {
         "`iss` names no configured issuer";
     WrongType = "wrong_type", Unauthenticated,
         "the header's `typ` is not one that the issuer's `types` allow";
+    WrongKind = "wrong_kind", Unauthenticated,
+        "the claims are those of another kind of token (ID, refresh, logout) than the issuer's `accepts` names";
+    SenderConstrained = "sender_constrained", Unauthenticated,
+        "the token is bound to its holder by `cnf`, and no proof of that is checked here";
     CriticalHeader = "critical_header", Unauthenticated,
         "the header demands an extension by `crit`; none is understood";
     AlgorithmNotAllowed = "algorithm_not_allowed", Unauthenticated,
@@ -99,8 +103,12 @@ reasons! {
         "`nbf` has not come";
     IssuedInFuture = "issued_in_future", Unauthenticated,
         "`iat` lies in the future";
+    LifetimeTooLong = "lifetime_too_long", Unauthenticated,
+        "from `iat` to `exp` is longer than the issuer's `max_lifetime`";
     WrongAudience = "wrong_audience", Unauthenticated,
         "`aud` names none of the issuer's `audiences`";
+    WrongParty = "wrong_party", Unauthenticated,
+        "`azp` (or `client_id`) is none of the issuer's `authorized_parties`";
     NoSubject = "no_subject", Unauthenticated,
         "the token has no `sub`";
     DoubledCredential = "doubled_credential", AmbiguousCredential,

@@ -1,9 +1,8 @@
 //! The registered claims (RFC 7519 section 4.1), checked by us: the library lets too much through.
 
-use std::time::Duration;
-
 use serde_json::{Map, Value};
 
+use super::issuer::Terms;
 use super::keyset::KeyId;
 use crate::clock::UnixTime;
 use crate::policy::Reason;
@@ -68,19 +67,26 @@ impl Lifetime {
     /// Reads `exp`, `nbf` and `iat` and checks them at `now`.
     ///
     /// # Errors
-    /// [`Reason::NoExpiry`], [`Reason::MalformedClaim`], [`Reason::IssuedInFuture`], or what
+    /// [`Reason::NoExpiry`], [`Reason::MalformedClaim`], [`Reason::IssuedInFuture`], [`Reason::LifetimeTooLong`], or what
     /// [`Lifetime::check`] says.
-    pub(super) fn read(claims: &Map<String, Value>, leeway: Duration, now: UnixTime) -> Result<Self, Reason> {
-        let expires = numeric_date(claims, "exp")?.ok_or(Reason::NoExpiry)?;
+    pub(super) fn read(claims: &Map<String, Value>, terms: Terms, now: UnixTime) -> Result<Self, Reason> {
+        let expires = numeric_date(claims, "exp")?;
+        if expires.is_none() && !terms.may_be_endless {
+            return Err(Reason::NoExpiry);
+        }
         let not_before = numeric_date(claims, "nbf")?;
-        if numeric_date(claims, "iat")?.is_some_and(|issued| issued > now.after(leeway)) {
+        let issued = numeric_date(claims, "iat")?;
+        if issued.is_some_and(|issued| issued > now.after(terms.leeway)) {
             return Err(Reason::IssuedInFuture);
         }
         let lifetime = Self {
-            from: not_before.map_or(UnixTime::from_micros(i64::MIN), |moment| moment.before(leeway)),
-            until: expires.after(leeway),
+            from: not_before.map_or(UnixTime::from_micros(i64::MIN), |moment| moment.before(terms.leeway)),
+            until: expires.map_or(UnixTime::from_micros(i64::MAX), |moment| moment.after(terms.leeway)),
         };
         lifetime.check(now)?;
+        if expires.is_some_and(|moment| moment.since(issued.unwrap_or(now)) > terms.max_lifetime) {
+            return Err(Reason::LifetimeTooLong);
+        }
         Ok(lifetime)
     }
 
@@ -127,9 +133,9 @@ pub(super) fn audiences(claims: &Map<String, Value>) -> Result<Vec<&str>, Reason
     }
 }
 
-/// The subject.
-pub(super) fn subject(claims: &Map<String, Value>) -> Result<Box<str>, Reason> {
-    match claims.get("sub") {
+/// The subject, from the claim that names it.
+pub(super) fn subject(claim: Option<&Value>) -> Result<Box<str>, Reason> {
+    match claim {
         None | Some(Value::Null) => Err(Reason::NoSubject),
         Some(Value::String(sub)) if sub.trim().is_empty() => Err(Reason::NoSubject),
         Some(Value::String(sub)) => Ok(sub.as_str().into()),

@@ -1,22 +1,15 @@
-//! A trusted issuer: what its tokens must be, and where they say what.
+//! A trusted issuer: what its tokens must be.
 
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::claims::{self, Lifetime};
+use super::kind::Accepts;
+use super::mapping::Mapping;
 use super::{KeySet, UnverifiedToken, VerifiedClaims};
 use crate::clock::UnixTime;
-use crate::policy::{ClaimPath, Principal, Reason};
-
-/// What a token's `typ` may be (RFC 8725 section 3.11).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Types {
-    /// The media types, in lower case and without `application/` (RFC 7515 section 4.1.9).
-    pub names: Vec<Box<str>>,
-    /// Whether a token without `typ` is taken.
-    pub absent: bool,
-}
+use crate::policy::{Principal, Reason};
 
 /// Whom tokens must be meant for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +18,24 @@ pub enum Audiences {
     OneOf(Vec<Box<str>>),
     /// Anybody: the operator said so with `danger_any_audience`.
     Any,
+}
+
+/// How long a token may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Terms {
+    /// How far the issuer's clock may be off.
+    pub leeway: Duration,
+    /// The longest time from `iat`, or from now where there is none, to `exp`.
+    pub max_lifetime: Duration,
+    /// Whether a token without `exp` is taken: the operator said so with `danger_no_expiry`.
+    pub may_be_endless: bool,
+}
+
+impl Default for Terms {
+    /// A day is the longest that providers give access tokens by default (Auth0); what holds longer cannot be called back for longer.
+    fn default() -> Self {
+        Self { leeway: Duration::from_secs(5), max_lifetime: Duration::from_secs(24 * 3600), may_be_endless: false }
+    }
 }
 
 /// One trusted issuer.
@@ -36,19 +47,31 @@ pub struct Issuer {
     pub issuer: Box<str>,
     /// Whom its tokens must be meant for.
     pub audiences: Audiences,
-    /// What its tokens' `typ` may be.
-    pub types: Types,
-    /// How far its clock may be off.
-    pub leeway: Duration,
-    /// Where its tokens list roles.
-    pub roles: ClaimPath,
-    /// Where its tokens list scopes.
-    pub scopes: ClaimPath,
-    /// Where its tokens name the tier.
-    pub tier: ClaimPath,
+    /// The clients that its tokens may be issued to (`azp`, `client_id`); empty: any.
+    pub authorized_parties: Vec<Box<str>>,
+    /// Which of its tokens are taken.
+    pub accepts: Accepts,
+    /// How long they may hold.
+    pub terms: Terms,
+    /// Where they say what.
+    pub mapping: Mapping,
 }
 
 impl Issuer {
+    /// An issuer of access tokens as most are: everything else is for the caller to change.
+    #[must_use]
+    pub fn new(name: &str, issuer: &str, audiences: Audiences) -> Self {
+        Self {
+            name: name.into(),
+            issuer: issuer.into(),
+            audiences,
+            authorized_parties: Vec::new(),
+            accepts: Accepts::default(),
+            terms: Terms::default(),
+            mapping: Mapping::default(),
+        }
+    }
+
     /// Verifies a token that names this issuer: type, key, algorithm, signature, then claims.
     ///
     /// # Errors
@@ -57,62 +80,43 @@ impl Issuer {
         if token.issuer() != Some(&*self.issuer) {
             return Err(Reason::UnknownIssuer);
         }
-        self.check_type(&token)?;
+        self.accepts.check_type(token.header("typ")?)?;
         let key = keys.signer(&token)?.id();
+        let lifetime = self.check_claims(token.header("typ")?, token.claims(), now)?;
         let claims = token.into_claims();
-        let lifetime = Lifetime::read(&claims, self.leeway, now)?;
-        if let Audiences::OneOf(ours) = &self.audiences
-            && !claims::audiences(&claims)?.iter().any(|theirs| ours.iter().any(|own| **own == **theirs))
-        {
-            return Err(Reason::WrongAudience);
-        }
-        let subject = claims::subject(&claims)?;
+        let subject = self.mapping.subject(&claims)?;
         Ok(VerifiedClaims::new(claims, subject, lifetime, key))
     }
 
-    fn check_type(&self, token: &UnverifiedToken<'_>) -> Result<(), Reason> {
-        let allowed = token.header("typ")?.map_or(self.types.absent, |typ| {
-            let lower = typ.to_ascii_lowercase();
-            let name = lower.strip_prefix("application/").unwrap_or(&lower);
-            self.types.names.iter().any(|allowed| **allowed == *name)
-        });
-        allowed.then_some(()).ok_or(Reason::WrongType)
+    /// Everything but the signature.
+    fn check_claims(&self, typ: Option<&str>, all: &Map<String, Value>, now: UnixTime) -> Result<Lifetime, Reason> {
+        self.accepts.check_kind(typ, all)?;
+        // Bound to a key or a certificate of its holder (RFC 7800), which nobody here can see yet: taken as a plain bearer token it
+        // would serve whoever stole it.
+        if all.contains_key("cnf") {
+            return Err(Reason::SenderConstrained);
+        }
+        let lifetime = Lifetime::read(all, self.terms, now)?;
+        if let Audiences::OneOf(ours) = &self.audiences
+            && !claims::audiences(all)?.iter().any(|theirs| ours.iter().any(|own| **own == **theirs))
+        {
+            return Err(Reason::WrongAudience);
+        }
+        let party = || all.get("azp").or_else(|| all.get("client_id")).and_then(Value::as_str);
+        if !self.authorized_parties.is_empty()
+            && !party().is_some_and(|party| self.authorized_parties.iter().any(|own| **own == *party))
+        {
+            return Err(Reason::WrongParty);
+        }
+        Ok(lifetime)
     }
 
     /// Who the verified claims speak of.
     #[must_use]
     pub fn principal(&self, verified: VerifiedClaims) -> Principal {
-        let claims = verified.all();
-        let roles = self.roles.find(claims).map(texts).unwrap_or_default();
-        let scopes = self.scopes.find(claims).map(words).unwrap_or_default();
-        let tier = self.tier.find(claims).and_then(scalar);
-        let subject = Box::from(verified.subject());
-        Principal::new(&self.name, &subject, roles, scopes, tier.as_deref(), verified.into_all())
+        let subject = Box::<str>::from(verified.subject());
+        self.mapping.principal(&self.name, &subject, verified.into_all())
     }
-}
-
-/// A list of texts, or one text as a list of one. What is no text is left out: fewer rights.
-fn texts(claim: &Value) -> Vec<Box<str>> {
-    match claim {
-        Value::String(one) if one.is_empty() => Vec::new(),
-        Value::String(one) => vec![one.as_str().into()],
-        Value::Array(many) => {
-            many.iter().filter_map(Value::as_str).filter(|text| !text.is_empty()).map(Into::into).collect()
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => Vec::new(),
-    }
-}
-
-/// Scopes: a list of texts, or one text of words (RFC 6749 section 3.3).
-fn words(claim: &Value) -> Vec<Box<str>> {
-    match claim.as_str() {
-        Some(text) => text.split(' ').filter(|word| !word.is_empty()).map(Into::into).collect(),
-        None => texts(claim),
-    }
-}
-
-fn scalar(claim: &Value) -> Option<String> {
-    claim.as_str().map(str::to_owned).or_else(|| claim.as_number().map(ToString::to_string))
 }
 
 #[cfg(test)]

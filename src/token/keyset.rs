@@ -112,6 +112,12 @@ impl KeySet {
         self.ids.contains(&id)
     }
 
+    /// Whether a key has this name.
+    #[must_use]
+    pub fn names(&self, kid: &str) -> bool {
+        self.named.contains_key(kid)
+    }
+
     /// The key that signed the token.
     ///
     /// A token with `kid` is checked with the keys of that name, or, if none has it, with the keys

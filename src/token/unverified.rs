@@ -75,6 +75,10 @@ impl<'t> UnverifiedToken<'t> {
         self.signature
     }
 
+    pub(super) fn claims(&self) -> &Map<String, Value> {
+        &self.claims
+    }
+
     pub(super) fn into_claims(self) -> Map<String, Value> {
         self.claims
     }

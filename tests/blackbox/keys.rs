@@ -167,7 +167,7 @@ fn a_url_that_strangers_could_answer_refuses_to_start() {
         ("https://user:hunter2@id.example/jwks", "", "the URL holds a credential"),
         ("https://id.example/jwks", "\n      ca_file: none.pem", "none.pem cannot be read"),
         ("https://id.example/jwks", "\n      jwks_file: jwks.json", "more than one source of keys"),
-        ("https://id.example/jwks", "\n      refresh: 0s", "no sensible pause"),
+        ("https://id.example/jwks", "\n      refresh: 0s", "no sensible time"),
     ] {
         let keys = format!("jwks_url: \"{url}\"{more}");
         let (code, text) = Config::shop().edit("jwks_file: jwks.json", &keys).check();

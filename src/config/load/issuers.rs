@@ -1,25 +1,22 @@
 //! Issuers and their keys.
 
-use std::path::Path;
 use std::time::Duration;
 
-use secrecy::SecretSlice;
-
-use super::{Stage, read};
-use crate::config::environment;
-use crate::config::settings::{IssuerFile, KeysFile};
+use super::Stage;
+use crate::config::settings::issuers::Preset;
+use crate::config::settings::{ClaimsFile, IssuerFile};
 use crate::keys::file;
-use crate::keys::url::UrlSource;
-use crate::token::Issuer;
-use crate::token::issuer::{Audiences, Types};
+use crate::policy::ClaimPath;
+use crate::token::issuer::{Audiences, Terms};
+use crate::token::kind::{Accepts, ToldBy};
+use crate::token::mapping::Mapping;
+use crate::token::{Issuer, TokenKind};
 
 /// Longest leeway: clocks that are a minute apart are broken, and every second prolongs tokens.
 const MAX_LEEWAY: Duration = Duration::from_secs(60);
 
-/// How often keys are fetched: a new key is then known minutes after it is published, which issuers do hours before they use it.
-const DEFAULT_REFRESH: Duration = Duration::from_secs(300);
-const MIN_REFRESH: Duration = Duration::from_secs(1);
-const MAX_REFRESH: Duration = Duration::from_secs(24 * 3600);
+/// Longest lifetime that may be allowed: whoever needs a longer one says that there is none.
+const MAX_MAX_LIFETIME: Duration = Duration::from_secs(366 * 24 * 3600);
 
 impl Stage {
     /// The issuers, and their keys in the same order.
@@ -74,13 +71,35 @@ impl Stage {
                 "name some, or leave the key out for those of the keys",
             );
         }
-        if file.leeway.0 > MAX_LEEWAY {
-            self.add(
-                format!("{at}.leeway"),
-                "every second of it prolongs every token",
-                "write 60s or less; 5s is usual",
-            );
+        self.preset(file, at);
+        Issuer {
+            authorized_parties: self.authorized_parties(file, at),
+            accepts: self.accepts(file, at),
+            terms: self.terms(file, at),
+            mapping: self.mapping(file.preset, &file.claims, at),
+            ..Issuer::new(&file.name, &file.issuer, self.audiences(file, at))
         }
+    }
+
+    /// Whether the issuer looks like what it is said to be.
+    fn preset(&mut self, file: &IssuerFile, at: &str) {
+        let at = format!("{at}.preset");
+        match file.preset {
+            Some(Preset::Keycloak) if !file.issuer.contains("/realms/") => {
+                self.add(
+                    at,
+                    "Keycloak's issuers end in `/realms/NAME`",
+                    "write the `iss` of its tokens as `issuer`, or leave the preset out",
+                );
+            }
+            Some(Preset::Auth0) if !file.issuer.ends_with('/') => {
+                self.add(at, "Auth0's issuers end in `/`", "write the slash at `issuer`, or leave the preset out");
+            }
+            Some(Preset::Keycloak | Preset::Auth0) | None => {}
+        }
+    }
+
+    fn audiences(&mut self, file: &IssuerFile, at: &str) -> Audiences {
         let audiences = match (file.danger_any_audience, file.audiences.is_empty()) {
             (false, true) => {
                 self.add(
@@ -100,25 +119,85 @@ impl Stage {
         if file.audiences.iter().any(|aud| aud.trim().is_empty()) {
             self.add(format!("{at}.audiences"), "an audience is empty", "remove it");
         }
-        let lower: Vec<String> = file.types.iter().map(|typ| typ.to_ascii_lowercase()).collect();
-        let types = Types {
-            names: lower
-                .iter()
-                .filter(|typ| *typ != "none")
-                .map(|typ| typ.strip_prefix("application/").unwrap_or(typ).into())
-                .collect(),
-            absent: lower.iter().any(|typ| typ == "none"),
-        };
-        if lower.is_empty() || lower.iter().any(|typ| typ.trim().is_empty()) {
+        audiences
+    }
+
+    fn authorized_parties(&mut self, file: &IssuerFile, at: &str) -> Vec<Box<str>> {
+        let parties = file.authorized_parties.as_deref();
+        if parties.is_some_and(|list| list.is_empty() || list.iter().any(|party| party.trim().is_empty())) {
             self.add(
-                format!("{at}.types"),
-                "no token type is taken, or one is empty",
-                "write [JWT, at+jwt]; add none for tokens without `typ`",
+                format!("{at}.authorized_parties"),
+                "it names nobody, or somebody without a name",
+                "write the ids of the clients, or leave the key out for any",
             );
         }
-        for (key, path) in [("roles", &file.claims.roles), ("scopes", &file.claims.scopes), ("tier", &file.claims.tier)]
-        {
-            if !path.is_sane() {
+        parties.unwrap_or_default().iter().map(|party| party.as_str().into()).collect()
+    }
+
+    fn accepts(&mut self, file: &IssuerFile, at: &str) -> Accepts {
+        let mut accepts = Accepts::default();
+        if let Some(types) = &file.types {
+            let lower: Vec<String> = types.iter().map(|typ| typ.to_ascii_lowercase()).collect();
+            let named = lower.iter().filter(|typ| *typ != "none");
+            accepts.types = named.map(|typ| typ.strip_prefix("application/").unwrap_or(typ).into()).collect();
+            accepts.untyped = lower.iter().any(|typ| typ == "none");
+            if lower.is_empty() || lower.iter().any(|typ| typ.trim().is_empty()) {
+                self.add(
+                    format!("{at}.types"),
+                    "no token type is taken, or one is empty",
+                    "write [JWT, at+jwt]; add none for tokens without `typ`",
+                );
+            }
+        }
+        if let Some(kinds) = &file.accepts {
+            if kinds.is_empty() {
+                self.add(format!("{at}.accepts"), "no kind of token is taken", "write [access_token]");
+            }
+            accepts.kinds.clone_from(kinds);
+        }
+        if file.preset == Some(Preset::Keycloak) {
+            accepts.told_by = ToldBy::TypClaim;
+        }
+        if accepts.kinds.contains(&TokenKind::IdToken) {
+            let name = &file.name;
+            self.warnings.push(format!(
+                "issuer `{name}` has its ID tokens accepted: they are meant for the client that signed somebody in, not for services"
+            ));
+        }
+        accepts
+    }
+
+    fn terms(&mut self, file: &IssuerFile, at: &str) -> Terms {
+        let usual = Terms::default();
+        let leeway = file.leeway.map_or(usual.leeway, |leeway| leeway.0);
+        if leeway > MAX_LEEWAY {
+            self.add(
+                format!("{at}.leeway"),
+                "every second of it prolongs every token",
+                "write 60s or less; 5s is usual",
+            );
+        }
+        let max_lifetime = file.max_lifetime.map_or(usual.max_lifetime, |longest| longest.0);
+        if max_lifetime.is_zero() || max_lifetime > MAX_MAX_LIFETIME {
+            self.add(
+                format!("{at}.max_lifetime"),
+                "no token could be taken, or nearly any",
+                "write how long this issuer's tokens hold at most, up to a year; 1day is the default",
+            );
+        }
+        Terms { leeway, max_lifetime, may_be_endless: file.danger_no_expiry }
+    }
+
+    fn mapping(&mut self, preset: Option<Preset>, file: &ClaimsFile, at: &str) -> Mapping {
+        let named = [
+            ("subject", &file.subject),
+            ("roles", &file.roles),
+            ("scopes", &file.scopes),
+            ("permissions", &file.permissions),
+            ("tier", &file.tier),
+        ];
+        for (key, path) in named {
+            if let Some(path) = path.as_ref().filter(|path| !path.is_sane()) {
                 self.add(
                     format!("{at}.claims.{key}"),
                     format!("`{path}` is no claim path"),
@@ -126,113 +205,23 @@ impl Stage {
                 );
             }
         }
-        Issuer {
-            name: file.name.as_str().into(),
-            issuer: file.issuer.as_str().into(),
-            audiences,
-            types,
-            leeway: file.leeway.0,
-            roles: file.claims.roles.clone(),
-            scopes: file.claims.scopes.clone(),
-            tier: file.claims.tier.clone(),
+        if file.client_roles.iter().any(|client| client.trim().is_empty()) {
+            self.add(format!("{at}.claims.client_roles"), "a client is empty", "write the ids of clients");
+        }
+        let mut usual = Mapping::default();
+        match preset {
+            Some(Preset::Keycloak) => usual.roles = ClaimPath::new("realm_access.roles"),
+            Some(Preset::Auth0) => usual.permissions = Some(ClaimPath::new("permissions")),
+            None => {}
+        }
+        let or = |given: &Option<ClaimPath>, usual: ClaimPath| given.clone().unwrap_or(usual);
+        Mapping {
+            subject: or(&file.subject, usual.subject),
+            roles: or(&file.roles, usual.roles),
+            client_roles: file.client_roles.iter().map(|client| client.as_str().into()).collect(),
+            scopes: or(&file.scopes, usual.scopes),
+            permissions: file.permissions.clone().or(usual.permissions),
+            tier: or(&file.tier, usual.tier),
         }
     }
-
-    /// The keys that are there at the start; none if they are to be fetched.
-    fn keys(&mut self, index: usize, file: &IssuerFile, at: &str) -> Option<file::Loaded> {
-        let keys = &file.keys;
-        if keys.jwks_url.is_none() {
-            for (key, given) in [("ca_file", keys.ca_file.is_some()), ("refresh", keys.refresh.is_some())] {
-                if given {
-                    self.add(format!("{at}.keys.{key}"), "nothing is fetched", "remove it, or write jwks_url");
-                }
-            }
-            if file.danger_allow_http_issuer {
-                self.add(
-                    format!("{at}.danger_allow_http_issuer"),
-                    "nothing is fetched",
-                    "remove it, or write jwks_url",
-                );
-            }
-        }
-        let (source, loaded) = match &keys.jwks_url {
-            Some(url) if !keys.has_local() => match self.url_source(index, file, url, at) {
-                Ok(source) => {
-                    self.sources.push(source);
-                    return None;
-                }
-                Err(why) => ("jwks_url", Err(why)),
-            },
-            Some(_) => ("", Err("more than one source of keys is named".into())),
-            None => self.key_source(keys, file.algorithms.as_deref().unwrap_or_default()),
-        };
-        match loaded {
-            Ok(loaded) => {
-                let name = &file.name;
-                self.warnings.extend(loaded.set_aside.iter().map(|why| format!("issuer `{name}`: {why}; set aside")));
-                return Some(loaded);
-            }
-            Err(why) if source.is_empty() => self.add(
-                format!("{at}.keys"),
-                why,
-                "write exactly one of jwks_url, jwks_file, pem_file, hmac_secret_file, hmac_secret_env",
-            ),
-            Err(why) => {
-                self.add(format!("{at}.keys.{source}"), why, "name a source with keys that verify this issuer's tokens")
-            }
-        }
-        None
-    }
-
-    fn url_source(&mut self, index: usize, file: &IssuerFile, url: &str, at: &str) -> Result<UrlSource, String> {
-        let every = file.keys.refresh.map_or(DEFAULT_REFRESH, |period| period.0);
-        if !(MIN_REFRESH..=MAX_REFRESH).contains(&every) {
-            let what = "this is no sensible pause between two fetches";
-            self.add(format!("{at}.keys.refresh"), what, "write a time from 1s to 1day; 5min is usual");
-        }
-        let ca = file.keys.ca_file.as_deref().map(|ca| self.path(ca));
-        let http = file.danger_allow_http_issuer;
-        let allowed = file.algorithms.as_deref().unwrap_or_default();
-        UrlSource::new(&file.name, index, url, http, ca.as_deref(), allowed, every)
-    }
-
-    fn key_source(
-        &self,
-        keys: &KeysFile,
-        allowed: &[crate::token::Algorithm],
-    ) -> (&'static str, Result<file::Loaded, String>) {
-        let bytes = |path: &Path| {
-            let path = self.path(path);
-            read(&path, file::MAX_KEY_FILE_BYTES as u64).map_err(|why| format!("{}: {why}", path.display()))
-        };
-        let in_file = |path: &Path, why: String| format!("{}: {why}", self.path(path).display());
-        match (&keys.jwks_file, &keys.pem_file, &keys.hmac_secret_file, &keys.hmac_secret_env) {
-            (Some(path), None, None, None) => (
-                "jwks_file",
-                bytes(path).and_then(|text| file::jwk_set(&text, allowed).map_err(|why| in_file(path, why))),
-            ),
-            (None, Some(path), None, None) => {
-                ("pem_file", bytes(path).and_then(|text| file::pem(&text, allowed).map_err(|why| in_file(path, why))))
-            }
-            (None, None, Some(path), None) => {
-                let secret = bytes(path).map(|text| SecretSlice::from(without_line_feed(&text).to_vec()));
-                (
-                    "hmac_secret_file",
-                    secret.and_then(|secret| file::secret(&secret, allowed).map_err(|why| in_file(path, why))),
-                )
-            }
-            (None, None, None, Some(name)) => {
-                let secret = environment::secret(name);
-                ("hmac_secret_env", secret.and_then(|secret| file::secret(&secret, allowed)))
-            }
-            (None, None, None, None) => ("", Err("no source of keys is named".into())),
-            _ => ("", Err("more than one source of keys is named".into())),
-        }
-    }
-}
-
-/// Editors end a file with a line feed, which is no part of a secret; every other byte is.
-fn without_line_feed(text: &[u8]) -> &[u8] {
-    let text = text.strip_suffix(b"\n").unwrap_or(text);
-    text.strip_suffix(b"\r").unwrap_or(text)
 }

@@ -6,9 +6,8 @@ use serde_json::{Value, json};
 
 use super::super::ports::BoxFuture;
 use super::*;
-use crate::policy::ClaimPath;
 use crate::signer::Signer;
-use crate::token::issuer::{Audiences, Types};
+use crate::token::issuer::Audiences;
 use crate::token::jwk;
 
 const NOW: UnixTime = UnixTime::from_secs(1_000_000);
@@ -43,23 +42,17 @@ impl Keys for Changing {
         self.current.lock().expect("no panic").clone()
     }
 
-    fn newer(&self, _: usize) -> BoxFuture<'_, Option<Arc<KeySet>>> {
+    fn newer<'a>(&'a self, _: usize, _: &'a str) -> BoxFuture<'a, Option<Arc<KeySet>>> {
         self.asked.fetch_add(1, Ordering::Relaxed);
         Box::pin(async { self.newer.lock().expect("no panic").clone() })
     }
 }
 
 fn issuer(name: &str) -> Issuer {
-    Issuer {
-        name: name.into(),
-        issuer: format!("https://{name}").into(),
-        audiences: Audiences::OneOf(vec!["shop".into()]),
-        types: Types { names: vec!["jwt".into()], absent: false },
-        leeway: Duration::ZERO,
-        roles: ClaimPath::new("roles"),
-        scopes: ClaimPath::new("scope"),
-        tier: ClaimPath::new("tier"),
-    }
+    let audiences = Audiences::OneOf(vec!["shop".into()]);
+    let mut issuer = Issuer::new(name, &format!("https://{name}"), audiences);
+    issuer.terms.leeway = Duration::ZERO;
+    issuer
 }
 
 fn authenticator(keys: &Arc<Changing>) -> Authenticator {

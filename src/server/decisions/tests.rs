@@ -6,10 +6,10 @@ use crate::gate::cache::TokenCache;
 use crate::gate::ports::BoxFuture;
 use crate::gate::{Authenticator, Keys};
 use crate::keys::KeyStore;
-use crate::policy::{CanonicalPath, ClaimPath, Host, Method, RequestFacts};
+use crate::policy::{CanonicalPath, Host, Method, RequestFacts};
 use crate::server::metrics::Observed;
 use crate::signer::Signer;
-use crate::token::issuer::{Audiences, Types};
+use crate::token::issuer::Audiences;
 use crate::token::{Issuer, KeySet, jwk};
 
 /// Keys that know one key and hang when asked for newer ones: a source that does not keep its own bounds.
@@ -21,7 +21,7 @@ impl Keys for Hanging {
         Some(Arc::clone(&self.0))
     }
 
-    fn newer(&self, _: usize) -> BoxFuture<'_, Option<Arc<KeySet>>> {
+    fn newer<'a>(&'a self, _: usize, _: &'a str) -> BoxFuture<'a, Option<Arc<KeySet>>> {
         Box::pin(std::future::pending())
     }
 }
@@ -29,16 +29,7 @@ impl Keys for Hanging {
 fn decisions(known: &Signer, deadline: Duration) -> Decisions {
     let policy = json!({"rules": [{"id": "r", "hosts": ["*"], "paths": ["/**"], "allow": "authenticated"}]});
     let policy = Policy::compile(&serde_json::from_value(policy).expect("a policy")).expect("a policy");
-    let issuer = Issuer {
-        name: "a".into(),
-        issuer: "https://a".into(),
-        audiences: Audiences::Any,
-        types: Types { names: vec!["jwt".into()], absent: false },
-        leeway: Duration::ZERO,
-        roles: ClaimPath::new("roles"),
-        scopes: ClaimPath::new("scope"),
-        tier: ClaimPath::new("tier"),
-    };
+    let issuer = Issuer::new("a", "https://a", Audiences::Any);
     let key = jwk::from_jwk(known.jwk().as_object().expect("an object"), &[]).expect("a key");
     let keys = Arc::new(Hanging(Arc::new([key].into_iter().collect())));
     let authenticator = Authenticator::new(vec![issuer], keys, TokenCache::new(1 << 20, [3; 16]), "jwt");

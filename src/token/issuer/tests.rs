@@ -3,22 +3,17 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::policy::ClaimPath;
 use crate::signer::Signer;
-use crate::token::jwk;
+use crate::token::kind::ToldBy;
+use crate::token::{TokenKind, jwk};
 
 const NOW: UnixTime = UnixTime::from_secs(1_000_000);
 
 fn issuer() -> Issuer {
-    Issuer {
-        name: "a".into(),
-        issuer: "https://a/".into(),
-        audiences: Audiences::OneOf(vec!["shop".into(), "shop2".into()]),
-        types: Types { names: vec!["jwt".into(), "at+jwt".into()], absent: false },
-        leeway: Duration::from_secs(5),
-        roles: ClaimPath::new("realm_access.roles"),
-        scopes: ClaimPath::new("scope"),
-        tier: ClaimPath::new("tier"),
-    }
+    let mut issuer = Issuer::new("a", "https://a/", Audiences::OneOf(vec!["shop".into(), "shop2".into()]));
+    issuer.mapping.roles = ClaimPath::new("realm_access.roles");
+    issuer
 }
 
 fn good() -> Value {
@@ -88,7 +83,8 @@ fn every_registered_claim_is_checked() {
 #[test]
 fn the_type_is_one_of_those_configured() {
     let (issuer, signer) = (issuer(), Signer::new("k", "EdDSA"));
-    let untyped = Issuer { types: Types { names: vec![], absent: true }, ..issuer.clone() };
+    let accepts = Accepts { types: vec![], untyped: true, ..Accepts::default() };
+    let untyped = Issuer { accepts, ..issuer.clone() };
     let table = [
         (json!("JWT"), None, Some(Reason::WrongType)),
         (json!("application/AT+jwt"), None, Some(Reason::WrongType)),
@@ -129,4 +125,139 @@ fn roles_scopes_and_tier_are_read_where_the_issuer_puts_them() {
     assert_eq!(odd.tier(), None);
     assert_eq!(principal(with("tier", json!(""))).tier(), None);
     assert_eq!(principal(good()).roles().count(), 0);
+}
+
+fn accepting(kinds: &[TokenKind], told_by: ToldBy) -> Issuer {
+    Issuer { accepts: Accepts { kinds: kinds.to_vec(), told_by, ..Accepts::default() }, ..issuer() }
+}
+
+#[test]
+fn the_kind_is_one_of_those_accepted() {
+    use TokenKind::{AccessToken, IdToken};
+    let signer = Signer::new("k", "EdDSA");
+    let at_jwt = json!({"alg": "EdDSA", "kid": "k", "typ": "at+jwt"});
+    let jwt = signer.header();
+    // Header, a claim on top, and whether it passes where access tokens, ID tokens, both are accepted.
+    let by_marks = [
+        (&jwt, json!({}), [true, true, true]),
+        (&jwt, json!({"nonce": "x"}), [false, true, true]),
+        (&jwt, json!({"at_hash": "x"}), [false, true, true]),
+        (&jwt, json!({"c_hash": null}), [false, true, true]),
+        (&at_jwt, json!({}), [true, false, true]),
+        (&at_jwt, json!({"nonce": "x"}), [true, false, true]),
+        (&jwt, json!({"events": {}}), [false, false, false]),
+        (&at_jwt, json!({"events": null}), [false, false, false]),
+    ];
+    let by_claim = [
+        (&jwt, json!({"typ": "Bearer"}), [true, false, true]),
+        (&jwt, json!({"typ": "Bearer", "nonce": "x"}), [true, false, true]),
+        (&jwt, json!({"typ": "ID"}), [false, true, true]),
+        (&jwt, json!({"typ": "Refresh"}), [false, false, false]),
+        (&jwt, json!({"typ": "Offline"}), [false, false, false]),
+        (&jwt, json!({"typ": "Logout"}), [false, false, false]),
+        (&jwt, json!({"typ": "DPoP"}), [false, false, false]),
+        (&jwt, json!({"typ": "bearer"}), [false, false, false]),
+        (&jwt, json!({"typ": ["Bearer"]}), [false, false, false]),
+        (&at_jwt, json!({}), [false, false, false]),
+    ];
+    for (told_by, table) in [(ToldBy::Marks, &by_marks[..]), (ToldBy::TypClaim, &by_claim[..])] {
+        for (header, more, wanted) in table {
+            let mut claims = good();
+            claims.as_object_mut().expect("object").extend(more.as_object().expect("object").clone());
+            let kinds = [&[AccessToken][..], &[IdToken], &[AccessToken, IdToken]];
+            let passed = kinds.map(|kinds| {
+                let result = verify(&accepting(kinds, told_by), &signer, header, &claims);
+                assert!(matches!(result, Ok(_) | Err(Reason::WrongKind)), "{more}: {result:?}");
+                result.is_ok()
+            });
+            assert_eq!(passed, *wanted, "{told_by:?} {header} {more}");
+        }
+    }
+}
+
+#[test]
+fn a_token_bound_to_its_holder_is_no_bearer_token() {
+    let (issuer, signer) = (issuer(), Signer::new("k", "EdDSA"));
+    for cnf in [json!({"jkt": "x"}), json!({"x5t#S256": "x"}), json!({}), json!("x")] {
+        let result = verify(&issuer, &signer, &signer.header(), &with("cnf", cnf));
+        assert_eq!(result.err(), Some(Reason::SenderConstrained));
+    }
+    let mut claims = good();
+    claims["cnf"] = Value::Null;
+    assert_eq!(verify(&issuer, &signer, &signer.header(), &claims).err(), Some(Reason::SenderConstrained));
+}
+
+#[test]
+fn a_lifetime_has_an_end_that_is_not_too_far() {
+    let (mut issuer, signer) = (issuer(), Signer::new("k", "EdDSA"));
+    issuer.terms.max_lifetime = Duration::from_secs(100);
+    let now = NOW.secs();
+    let lived = |issued: Option<i64>, expires: i64| {
+        let mut claims = with("exp", json!(expires));
+        if let Some(issued) = issued {
+            claims["iat"] = json!(issued);
+        }
+        verify(&issuer, &signer, &signer.header(), &claims).err()
+    };
+    assert_eq!(lived(None, now + 100), None);
+    assert_eq!(lived(None, now + 101), Some(Reason::LifetimeTooLong));
+    assert_eq!(lived(Some(now - 50), now + 50), None);
+    assert_eq!(lived(Some(now - 50), now + 51), Some(Reason::LifetimeTooLong));
+    // An issuer whose clock is a little fast.
+    assert_eq!(lived(Some(now + 5), now + 105), None);
+
+    issuer.terms.may_be_endless = true;
+    let endless = || with("exp", Value::Null);
+    assert!(verify(&issuer, &signer, &signer.header(), &endless()).is_ok());
+    assert_eq!(
+        verify(&issuer, &signer, &signer.header(), &with("exp", json!("never"))).err(),
+        Some(Reason::MalformedClaim)
+    );
+}
+
+#[test]
+fn a_token_of_another_client_is_refused_where_clients_are_named() {
+    let (mut issuer, signer) = (issuer(), Signer::new("k", "EdDSA"));
+    issuer.authorized_parties = vec!["web".into(), "app".into()];
+    let table = [
+        (json!({"azp": "web"}), true),
+        (json!({"client_id": "app"}), true),
+        (json!({"azp": "other", "client_id": "app"}), false),
+        (json!({"azp": "other"}), false),
+        (json!({"azp": ["web"]}), false),
+        (json!({"azp": "Web"}), false),
+        (json!({}), false),
+    ];
+    for (more, passes) in table {
+        let mut claims = good();
+        claims.as_object_mut().expect("object").extend(more.as_object().expect("object").clone());
+        let wanted = (!passes).then_some(Reason::WrongParty);
+        assert_eq!(verify(&issuer, &signer, &signer.header(), &claims).err(), wanted, "{more}");
+    }
+}
+
+#[test]
+fn a_clients_roles_are_roles_of_that_client_only() {
+    let (mut issuer, signer) = (issuer(), Signer::new("k", "EdDSA"));
+    issuer.mapping.client_roles = vec!["my.shop".into(), "absent".into()];
+    issuer.mapping.permissions = Some(ClaimPath::new("permissions"));
+    let mut claims = good();
+    claims["realm_access"] = json!({"roles": ["user"]});
+    claims["resource_access"] = json!({"my.shop": {"roles": ["admin"]}, "account": {"roles": ["manage"]}});
+    claims["scope"] = json!("read");
+    claims["permissions"] = json!(["write:orders", 7, "two words"]);
+    let principal = verify(&issuer, &signer, &signer.header(), &claims).expect("good");
+    assert_eq!(principal.roles().collect::<Vec<_>>(), ["user", "my.shop:admin"]);
+    assert_eq!(principal.scopes().collect::<Vec<_>>(), ["read", "write:orders", "two words"]);
+    assert!(!principal.has_role("admin"));
+}
+
+#[test]
+fn the_subject_is_where_the_issuer_puts_it() {
+    let (mut issuer, signer) = (issuer(), Signer::new("k", "EdDSA"));
+    issuer.mapping.subject = ClaimPath::new("account.id");
+    assert_eq!(verify(&issuer, &signer, &signer.header(), &good()).err(), Some(Reason::NoSubject));
+    let mut claims = good();
+    claims["account"] = json!({"id": "u-7"});
+    assert_eq!(verify(&issuer, &signer, &signer.header(), &claims).expect("good").subject(), "u-7");
 }

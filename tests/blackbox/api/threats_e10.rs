@@ -222,20 +222,24 @@ struct Restriction {
 const OTHER_JWKS: &str = "other.json";
 
 fn settings() -> (Config, Vec<Restriction>) {
+    let claims = |mut changes: Value| {
+        changes.as_object_mut().expect("an object").entry("azp").or_insert("web".into());
+        claims(changes)
+    };
     let stranger = Signer::new("stranger", "EdDSA");
     let other_kind = Signer::new("other-kind", "ES256");
     let config = Config::shop()
         .edit("trusted_proxies: [127.0.0.0/8, \"::1/128\"]", "trusted_proxies: [127.0.0.1]")
         .edit(
             "audiences: [shop]",
-            "audiences: [shop]\n    algorithms: [EdDSA]\n    types: [JWT]\n    leeway: 0s\n    claims: {roles: roles, scopes: scope}",
+            "audiences: [shop]\n    algorithms: [EdDSA]\n    accepts: [access_token]\n    types: [JWT]\n    leeway: 0s\n    max_lifetime: 1h\n    authorized_parties: [web]\n    claims: {roles: roles, scopes: scope}",
         )
         .edit("\nshutdown:", "\ncredentials: {cookie_name: jwt}\nshutdown:")
         .file("jwks.json", &json!({"keys": [KEY.jwk(), other_kind.jwk()]}).to_string())
         .file(OTHER_JWKS, &json!({"keys": [stranger.jwk()]}).to_string())
         .file("wide.yaml", "rules: [{id: wide, hosts: ['*'], paths: ['/**'], allow: authenticated}]");
     let config = Config {
-        policy: "rules:\n  - {id: r, hosts: [shop.localhost], paths: [/products], allow: {roles: {any: [user]}}}\n  \
+        policy: "rules:\n  - {id: r, hosts: [shop.localhost], paths: [/products], allow: {roles: {any: [user, 'shop:user']}}}\n  \
                  - {id: s, hosts: [shop.localhost], paths: [/scoped], allow: {scopes: {any: [read]}}}\n"
             .to_owned(),
         ..config
@@ -276,6 +280,33 @@ fn settings() -> (Config, Vec<Restriction>) {
     ] {
         add("leeway", "leeway: 0s", "leeway: 60s", reason, bearer(signed(changes)));
     }
+    add(
+        "accepts",
+        "    accepts: [access_token]\n",
+        "    accepts: [access_token, id_token]\n",
+        "wrong_kind",
+        bearer(signed(json!({"nonce": "x"}))),
+    );
+    let other_party = signed(json!({"azp": "other"}));
+    add(
+        "authorized_parties",
+        "authorized_parties: [web]",
+        "authorized_parties: [web, other]",
+        "wrong_party",
+        bearer(other_party),
+    );
+    let long = signed(json!({"exp": now() + 7200}));
+    add("max_lifetime", "max_lifetime: 1h", "max_lifetime: 3h", "lifetime_too_long", bearer(long));
+    let endless = signed(json!({"exp": null}));
+    add("danger_no_expiry", "max_lifetime: 1h", "danger_no_expiry: true", "no_expiry", bearer(endless));
+    let elsewhere_named = signed(json!({"sub": null, "uid": "alice"}));
+    add("subject", "{roles: roles,", "{subject: uid, roles: roles,", "no_subject", bearer(elsewhere_named));
+    let of_client = signed(json!({"roles": [], "resource_access": {"shop": {"roles": ["user"]}}}));
+    add("client_roles", "{roles: roles,", "{client_roles: [shop], roles: roles,", "missing_role", bearer(of_client));
+    let permitted = signed(json!({"permissions": ["read"]}));
+    let permitted = move |dialect| Probe::new(dialect).uri("/scoped").bearer(&permitted);
+    let with_permissions = "{permissions: permissions, roles: roles,";
+    add("permissions", "{roles: roles,", with_permissions, "missing_scope", Box::new(permitted));
     let forged = stranger.token(&claims(json!({})));
     add("jwks_file", "jwks_file: jwks.json", "jwks_file: other.json", "unknown_key", bearer(forged));
     let nested = signed(json!({"roles": [], "realm_access": {"roles": ["user"]}}));
@@ -295,7 +326,7 @@ fn settings() -> (Config, Vec<Restriction>) {
 async fn t_e10_each_restriction_of_the_settings_keeps_somebody_out() {
     let (config, restrictions) = settings();
     let full = Gate::start(&config);
-    let good = KEY.token(&claims(json!({"scope": "read"})));
+    let good = KEY.token(&claims(json!({"scope": "read", "azp": "web"})));
     for dialect in DIALECTS {
         Probe::new(dialect).bearer(&good).ask(&full).await.expect(200, "allowed");
     }
@@ -380,7 +411,10 @@ fn t_e10_no_key_is_left_out() {
         "danger_fault_endpoint",
         "name",
         "tier",
+        // Other defaults of what stands above.
+        "preset",
         "refresh",
+        "max_stale",
         "max_mebibytes",
         "to",
         "file",
@@ -391,6 +425,7 @@ fn t_e10_no_key_is_left_out() {
         "deadline",
         // Other sources of keys in the place of jwks_file: `api::tokens`, `keys`.
         "jwks_url",
+        "discovery_url",
         "ca_file",
         "pem_file",
         "hmac_secret_file",
@@ -398,6 +433,7 @@ fn t_e10_no_key_is_left_out() {
         "danger_allow_http_issuer",
     ]);
     let known: BTreeSet<String> = taken.union(&harmless).cloned().collect();
-    assert_eq!(keys("src/config/settings.rs"), known);
+    let written = &keys("src/config/settings.rs") | &keys("src/config/settings/issuers.rs");
+    assert_eq!(written, known);
     assert_eq!(taken.intersection(&harmless).collect::<Vec<_>>(), Vec::<&String>::new());
 }

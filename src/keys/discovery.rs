@@ -1,0 +1,130 @@
+//! What an issuer says of itself (OpenID Connect Discovery 1.0, RFC 8414), believed only as far as it names keys.
+
+use reqwest::Url;
+
+use super::fetch::{Fetched, Fetcher, Fresh};
+use crate::token::json;
+
+/// Where an issuer's metadata is.
+#[derive(Debug)]
+pub struct Discovery {
+    /// The exact identifier that the metadata must name.
+    issuer: Box<str>,
+    /// Where to look, in this order.
+    places: Vec<Url>,
+}
+
+/// An issuer's metadata, as far as it is used.
+#[derive(Debug)]
+pub struct Metadata {
+    /// Where its keys are.
+    pub jwks_uri: Url,
+}
+
+impl Discovery {
+    /// At `url`; if none is named, where the identifier leads: OpenID Connect Discovery section 4, then RFC 8414 section 3.
+    ///
+    /// # Errors
+    /// Why it cannot be looked for there.
+    pub fn of(issuer: &str, url: Option<&str>, fetcher: &Fetcher) -> Result<Self, String> {
+        let places = match url {
+            Some(url) => vec![fetcher.url(url)?],
+            None => {
+                let base = fetcher.url(issuer)?;
+                if base.query().is_some() || base.fragment().is_some() {
+                    return Err("with a query or a fragment this is no issuer whose metadata could be found".to_owned());
+                }
+                let path = base.path().trim_end_matches('/');
+                let at = |path: String| {
+                    let mut url = base.clone();
+                    url.set_path(&path);
+                    url
+                };
+                vec![
+                    at(format!("{path}/.well-known/openid-configuration")),
+                    at(format!("/.well-known/oauth-authorization-server{path}")),
+                ]
+            }
+        };
+        Ok(Self { issuer: issuer.into(), places })
+    }
+
+    /// Asks.
+    ///
+    /// # Errors
+    /// Why there is no metadata that can be used.
+    pub async fn metadata(&self, fetcher: &Fetcher) -> Result<Metadata, String> {
+        for place in &self.places {
+            match fetcher.get(place, None).await.map_err(|why| format!("{place}: {why}"))? {
+                Fetched::New(Fresh { body, .. }) => {
+                    return self.read(&body, fetcher).map_err(|why| format!("{place}: {why}"));
+                }
+                Fetched::Absent | Fetched::Same => {}
+            }
+        }
+        let places: Vec<&str> = self.places.iter().map(Url::as_str).collect();
+        Err(format!("there is no metadata at {}", places.join(" and ")))
+    }
+
+    fn read(&self, body: &[u8], fetcher: &Fetcher) -> Result<Metadata, String> {
+        let document = json::object(body).map_err(|error| format!("it is no JSON object: {error}"))?;
+        let text = |name: &str| document.get(name).and_then(serde_json::Value::as_str);
+        // OpenID Connect Discovery section 4.3 and RFC 8414 section 3.3: exactly, or it speaks of somebody else.
+        if text("issuer") != Some(&*self.issuer) {
+            let named: String = text("issuer").unwrap_or("nobody").chars().take(200).collect();
+            return Err(format!("it is the metadata of `{named}`, not of `{}`", self.issuer));
+        }
+        let jwks_uri = text("jwks_uri").ok_or("it names no `jwks_uri`")?;
+        let jwks_uri = fetcher.url(jwks_uri).map_err(|why| format!("its `jwks_uri`: {why}"))?;
+        Ok(Metadata { jwks_uri })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metadata_is_looked_for_where_the_identifier_leads() {
+        let fetcher = Fetcher::new(false, None).expect("a client");
+        for (issuer, oidc, oauth) in [
+            (
+                "https://id.example.com/realms/shop",
+                "https://id.example.com/realms/shop/.well-known/openid-configuration",
+                "https://id.example.com/.well-known/oauth-authorization-server/realms/shop",
+            ),
+            (
+                "https://shop.auth0.com/",
+                "https://shop.auth0.com/.well-known/openid-configuration",
+                "https://shop.auth0.com/.well-known/oauth-authorization-server",
+            ),
+        ] {
+            let discovery = Discovery::of(issuer, None, &fetcher).expect("an issuer");
+            assert_eq!(discovery.places.iter().map(Url::as_str).collect::<Vec<_>>(), [oidc, oauth]);
+        }
+        for bad in ["shop", "http://id.example.com", "https://id.example.com?x=1", "https://id.example.com#x"] {
+            assert!(Discovery::of(bad, None, &fetcher).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn only_the_issuers_own_metadata_is_believed() {
+        let fetcher = Fetcher::new(false, None).expect("a client");
+        let discovery = Discovery::of("https://a/", None, &fetcher).expect("an issuer");
+        let read = |text: &str| discovery.read(text.as_bytes(), &fetcher);
+        let good = r#"{"issuer": "https://a/", "jwks_uri": "https://keys.a/x"}"#;
+        assert_eq!(read(good).expect("good").jwks_uri.as_str(), "https://keys.a/x");
+        for bad in [
+            good.replace("\"https://a/\"", "\"https://a\""),
+            good.replace("\"https://a/\"", "[\"https://a/\"]"),
+            good.replace("https://keys", "http://keys"),
+            good.replace("https://keys.a", "https://169.254.169.254"),
+            good.replace("https://keys.a/x", "file:///etc/passwd"),
+            good.replace("{\"issuer\"", "{\"issuer\": \"https://a/\", \"issuer\""),
+            good.replace("jwks_uri", "jwks"),
+            "[]".to_owned(),
+        ] {
+            assert!(read(&bad).is_err(), "{bad}");
+        }
+    }
+}

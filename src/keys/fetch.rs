@@ -1,0 +1,266 @@
+//! The one way to an issuer: bounded in time and size, to the hosts that the operator named, and to no address where a cloud keeps
+//! its secrets.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+
+use ipnet::{Ipv4Net, Ipv6Net};
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::header::{CACHE_CONTROL, ETAG, HeaderMap, IF_NONE_MATCH};
+use reqwest::{Certificate, Client, RequestBuilder, StatusCode, Url, redirect};
+
+/// How long one exchange may take. No decision waits that long; it only must not hang for ever.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a connection may take to come about.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Largest answer, in bytes: a set of a hundred RSA keys with certificate chains has 500 KiB.
+const MAX_BODY_BYTES: usize = 1024 * 1024;
+
+/// How many redirects within one host are followed: to another path, such as one with a slash at its end.
+const MAX_REDIRECTS: usize = 3;
+
+/// A client for one issuer.
+#[derive(Debug, Clone)]
+pub struct Fetcher {
+    client: Client,
+    allow_http: bool,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub enum Fetched {
+    /// A new document.
+    New(Fresh),
+    /// The same as before (304).
+    Same,
+    /// None of this name (404 or 410).
+    Absent,
+}
+
+/// A document, and what its server says of it.
+#[derive(Debug)]
+pub struct Fresh {
+    /// The document.
+    pub body: Vec<u8>,
+    /// Its version, to be shown when it is asked for again.
+    pub etag: Option<String>,
+    /// How long it may be kept (`Cache-Control: max-age`, RFC 9111 section 5.2.2.1); none if that is not said, or not wanted.
+    pub max_age: Option<Duration>,
+}
+
+impl Fetcher {
+    /// A client that believes the system's authorities, or only those in the PEM file `ca`.
+    ///
+    /// # Errors
+    /// What is wrong with the file.
+    pub fn new(allow_http: bool, ca: Option<&Path>) -> Result<Self, String> {
+        // No proxy from the environment: it would see, and could exchange, what decides whom we trust.
+        let client = Client::builder().timeout(TIMEOUT).connect_timeout(CONNECT_TIMEOUT).no_proxy();
+        let mut client = client.redirect(redirect::Policy::custom(within_one_host)).dns_resolver(Resolver);
+        if let Some(ca) = ca {
+            let pem = std::fs::read(ca).map_err(|error| format!("{} cannot be read: {error}", ca.display()))?;
+            let certificates = Certificate::from_pem_bundle(&pem).ok().filter(|list| !list.is_empty());
+            let certificates = certificates.ok_or_else(|| format!("{} holds no certificate in PEM", ca.display()))?;
+            client = client.tls_certs_only(certificates);
+        }
+        let client = client.build().map_err(|error| format!("no client can be made: {error}"))?;
+        Ok(Self { client, allow_http })
+    }
+
+    /// A URL that this client may ask. The text is not repeated in an error: it may hold a credential.
+    ///
+    /// # Errors
+    /// Why it may not.
+    pub fn url(&self, text: &str) -> Result<Url, String> {
+        let url = Url::parse(text).map_err(|error| format!("this is no URL: {error}"))?;
+        if url.username() != "" || url.password().is_some() {
+            return Err("the URL holds a credential, which would end in logs".to_owned());
+        }
+        if url.scheme() != "https" && !(self.allow_http && url.scheme() == "http") {
+            return Err("this is not https: whoever is on the way could give keys of his own".to_owned());
+        }
+        if literal_address(&url).is_some_and(is_refused) {
+            return Err("at this address are no issuers, but link-local services such as a cloud's metadata".to_owned());
+        }
+        Ok(url)
+    }
+
+    /// Gets a document, unless it is still the one of version `etag`.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub async fn get(&self, url: &Url, etag: Option<&str>) -> Result<Fetched, String> {
+        let mut request = self.client.get(url.clone());
+        if let Some(etag) = etag {
+            request = request.header(IF_NONE_MATCH, etag);
+        }
+        self.send(request, etag.is_some()).await
+    }
+
+    async fn send(&self, request: RequestBuilder, conditional: bool) -> Result<Fetched, String> {
+        let told = |error: reqwest::Error| root_cause(&error.without_url());
+        let mut response = request.send().await.map_err(told)?;
+        match response.status() {
+            StatusCode::OK => {}
+            StatusCode::NOT_MODIFIED if conditional => return Ok(Fetched::Same),
+            StatusCode::NOT_FOUND | StatusCode::GONE => return Ok(Fetched::Absent),
+            status => return Err(format!("the answer is {status}")),
+        }
+        let etag = response.headers().get(ETAG).and_then(|etag| etag.to_str().ok()).map(str::to_owned);
+        let max_age = max_age(response.headers());
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(told)? {
+            if body.len().saturating_add(chunk.len()) > MAX_BODY_BYTES {
+                return Err(format!("the answer is longer than {MAX_BODY_BYTES} bytes"));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Fetched::New(Fresh { body, etag, max_age }))
+    }
+}
+
+/// The keys come from where the operator said, or not at all.
+fn within_one_host(attempt: redirect::Attempt<'_>) -> redirect::Action {
+    let origin = attempt.previous().first().map(Url::origin);
+    if attempt.previous().len() > MAX_REDIRECTS {
+        attempt.error("too many redirects")
+    } else if origin != Some(attempt.url().origin()) {
+        attempt.error("it redirects to another host")
+    } else {
+        attempt.follow()
+    }
+}
+
+fn max_age(headers: &HeaderMap) -> Option<Duration> {
+    let directives = headers.get_all(CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
+    let mut age = None;
+    for directive in directives.flat_map(|value| value.split(',')).map(str::trim) {
+        let (name, value) = directive.split_once('=').unwrap_or((directive, ""));
+        if name.eq_ignore_ascii_case("no-cache") || name.eq_ignore_ascii_case("no-store") {
+            return None;
+        }
+        if name.eq_ignore_ascii_case("max-age") {
+            age = value.trim_matches('"').parse().ok().map(Duration::from_secs);
+        }
+    }
+    age
+}
+
+/// The innermost reason, which is the one that says something.
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = cause.to_string();
+        source = cause.source();
+    }
+    text
+}
+
+fn literal_address(url: &Url) -> Option<IpAddr> {
+    let host = url.host_str()?;
+    host.trim_start_matches('[').trim_end_matches(']').parse().ok()
+}
+
+/// Where clouds answer whoever asks from inside with the machine's own credentials, beside the link-local ranges: Amazon over IPv6,
+/// Alibaba, Oracle.
+const METADATA: [IpAddr; 3] = [
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
+    IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
+    IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),
+];
+
+/// Whether no issuer can be there. Private addresses are not refused: in a cluster issuers have them.
+fn is_refused(address: IpAddr) -> bool {
+    let address = match address {
+        IpAddr::V6(v6) => embedded(v6).map_or(address, IpAddr::V4),
+        IpAddr::V4(_) => address,
+    };
+    let special = match address {
+        IpAddr::V4(v4) => {
+            let this_network = Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 8);
+            v4.is_link_local() || v4.is_multicast() || v4.is_broadcast() || this_network.contains(&v4)
+        }
+        IpAddr::V6(v6) => v6.is_unicast_link_local() || v6.is_multicast() || v6.is_unspecified(),
+    };
+    special || METADATA.contains(&address)
+}
+
+/// The IPv4 address that an IPv6 address leads to: mapped (RFC 4291 section 2.5.5.2) or by the well-known prefix of NAT64 (RFC 6052).
+fn embedded(v6: Ipv6Addr) -> Option<Ipv4Addr> {
+    let nat64 = Ipv6Net::new_assert(Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0), 96);
+    let last = || v6.octets().last_chunk::<4>().copied().map(Ipv4Addr::from);
+    v6.to_ipv4_mapped().or_else(|| nat64.contains(&v6).then(last).flatten())
+}
+
+/// The system's resolver, without the addresses at which no issuer can be: a name must not lead there either.
+#[derive(Debug)]
+struct Resolver;
+
+impl Resolve for Resolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
+            let allowed: Vec<SocketAddr> = found.filter(|address| !is_refused(address.ip())).collect();
+            if allowed.is_empty() {
+                return Err("its name leads to no address that may be asked".into());
+            }
+            Ok(Box::new(allowed.into_iter()) as Addrs)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn t_f9_no_address_of_a_metadata_service_is_asked_however_it_is_written() {
+        let fetcher = Fetcher::new(true, None).expect("a client");
+        for host in [
+            "169.254.169.254",
+            "169.254.170.2",
+            "2852039166",
+            "0xa9fea9fe",
+            "0251.0376.0251.0376",
+            "[::ffff:169.254.169.254]",
+            "[64:ff9b::a9fe:a9fe]",
+            "[fe80::1]",
+            "[fd00:ec2::254]",
+            "100.100.100.200",
+            "0.0.0.0",
+            "0.1.2.3",
+            "[::]",
+            "224.0.0.1",
+            "255.255.255.255",
+        ] {
+            assert!(fetcher.url(&format!("https://{host}/jwks")).is_err(), "{host}");
+        }
+        for host in ["127.0.0.1", "10.0.0.1", "[fd00::1]", "192.168.1.1", "id.example.com", "[::1]"] {
+            assert!(fetcher.url(&format!("https://{host}/jwks")).is_ok(), "{host}");
+        }
+        for url in ["file:///etc/passwd", "gopher://x/", "https://user:pw@host/", "jwks", "ftp://h/x", "https://"] {
+            assert!(fetcher.url(url).is_err(), "{url}");
+        }
+        assert!(Fetcher::new(false, None).expect("a client").url("http://id.example.com/").is_err());
+    }
+
+    #[test]
+    fn how_long_a_document_may_be_kept() {
+        let age = |values: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(CACHE_CONTROL, reqwest::header::HeaderValue::from_static(value));
+            }
+            max_age(&headers).map(|age| age.as_secs())
+        };
+        assert_eq!(age(&["public, max-age=300"]), Some(300));
+        assert_eq!(age(&["public", "Max-Age=\"60\""]), Some(60));
+        for none in [&[][..], &["no-cache"], &["max-age=60, no-store"], &["max-age=x"], &["max-age=-1"], &["max-age"]] {
+            assert_eq!(age(none), None, "{none:?}");
+        }
+    }
+}

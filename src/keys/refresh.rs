@@ -1,0 +1,133 @@
+//! Keys that are fetched: one background task for each issuer. No decision waits for it beyond bounds, and the last good set serves on.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use reqwest::Url;
+
+use super::discovery::Discovery;
+use super::fetch::{Fetched, Fetcher};
+use super::{KeyStore, file};
+use crate::token::Algorithm;
+
+/// The pauses between attempts that fail: from one second, twice as long each time, up to a minute.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// An issuer that says "keep this for less" is asked no oftener than this for it.
+const SHORTEST_KEEP: Duration = Duration::from_secs(30);
+
+/// How long metadata is believed. Where the keys are changes once in years; a failed fetch asks again at once.
+const METADATA_FOR: Duration = Duration::from_secs(3600);
+
+/// Where the keys are.
+#[derive(Debug)]
+pub enum Place {
+    /// At this URL.
+    Url(Url),
+    /// Where the issuer's metadata says.
+    Discovered(Discovery),
+}
+
+/// An issuer whose keys are fetched.
+#[derive(Debug)]
+pub struct Refresher {
+    /// The issuer's name, for the log.
+    pub issuer: Box<str>,
+    /// Its place among the issuers.
+    pub index: usize,
+    /// Where its keys are.
+    pub place: Place,
+    /// How it is asked.
+    pub fetcher: Fetcher,
+    /// The algorithms that it may use; empty: those of the keys.
+    pub allowed: Vec<Algorithm>,
+    /// How often it is asked at least.
+    pub every: Duration,
+    /// How long its last keys serve on without newer ones.
+    pub max_stale: Duration,
+}
+
+/// What is remembered from one fetch to the next.
+#[derive(Debug, Default)]
+struct Memory {
+    /// Where the metadata says that the keys are, and when it did.
+    discovered: Option<(Url, Instant)>,
+    etag: Option<String>,
+}
+
+/// What a fetch has brought.
+enum News {
+    Keys(file::Loaded),
+    Same,
+}
+
+impl Refresher {
+    /// Fetches for ever: at once, every so often, sooner after a failure, and when a token names a key that is not there.
+    pub async fn keep(self, store: Arc<KeyStore>) {
+        let issuer = &*self.issuer;
+        let mut memory = Memory::default();
+        let mut failure = FIRST_PAUSE;
+        loop {
+            store.fetching(self.index);
+            let fetched = self.fetch(&mut memory).await;
+            let pause = match fetched {
+                Ok((news, max_age)) => {
+                    match news {
+                        News::Same => store.confirmed(self.index),
+                        News::Keys(loaded) => {
+                            for why in &loaded.set_aside {
+                                tracing::warn!(issuer, why, "a key was set aside");
+                            }
+                            tracing::info!(issuer, keys = loaded.keys.len(), "keys fetched");
+                            store.fetched(self.index, loaded);
+                        }
+                    }
+                    failure = FIRST_PAUSE;
+                    max_age.map_or(self.every, |age| age.clamp(SHORTEST_KEEP.min(self.every), self.every))
+                }
+                Err(why) => {
+                    memory = Memory::default();
+                    let dropped = store.failed(self.index, self.max_stale);
+                    let now =
+                        if dropped { "they are too old and serve no longer" } else { "the last good ones serve on" };
+                    tracing::warn!(issuer, why, "keys cannot be fetched; {now}");
+                    let pause = failure;
+                    failure = failure.saturating_mul(2).min(LONGEST_PAUSE);
+                    pause
+                }
+            };
+            tokio::select! {
+                () = tokio::time::sleep(jittered(pause)) => {}
+                () = store.wanted(self.index) => {}
+            }
+        }
+    }
+
+    async fn fetch(&self, memory: &mut Memory) -> Result<(News, Option<Duration>), String> {
+        let url = match &self.place {
+            Place::Url(url) => url.clone(),
+            Place::Discovered(discovery) => match memory.discovered.take_if(|(_, at)| at.elapsed() < METADATA_FOR) {
+                Some((url, at)) => memory.discovered.insert((url, at)).0.clone(),
+                None => {
+                    let found = discovery.metadata(&self.fetcher).await?.jwks_uri;
+                    memory.discovered.insert((found, Instant::now())).0.clone()
+                }
+            },
+        };
+        match self.fetcher.get(&url, memory.etag.as_deref()).await.map_err(|why| format!("{url}: {why}"))? {
+            Fetched::Same => Ok((News::Same, None)),
+            Fetched::Absent => Err(format!("{url}: there is nothing")),
+            Fetched::New(fresh) => {
+                let loaded = file::jwk_set(&fresh.body, &self.allowed).map_err(|why| format!("{url}: {why}"))?;
+                memory.etag = fresh.etag;
+                Ok((News::Keys(loaded), fresh.max_age))
+            }
+        }
+    }
+}
+
+/// Up to a tenth longer, so that replicas that started together do not ask together.
+fn jittered(pause: Duration) -> Duration {
+    pause.saturating_add(pause.mul_f64(fastrand::f64() / 10.0))
+}
