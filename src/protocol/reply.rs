@@ -20,6 +20,9 @@ pub struct Reply<'a> {
 pub const HEADERS: [&str; 7] =
     ["cache-control", "content-type", "www-authenticate", REQUEST_ID, ENVOY_REMOVE, STATUS, REASON];
 
+/// Most headers of a refusal: type, caching, challenge, request id, and a folded one's status and reason.
+const MOST_OF_A_REFUSAL: usize = 6;
+
 const STATUS: &str = "x-portcullis-status";
 const REASON: &str = "x-portcullis-reason";
 
@@ -88,18 +91,26 @@ impl<'a> Reply<'a> {
     fn refuse(refusal: &Refusal, policy: &Policy, request_id: &str) -> Self {
         let class = refusal.reason.class();
         let status = class.status(policy.forbidden_status);
-        let mut headers = vec![
-            ("content-type", Cow::Borrowed("application/problem+json")),
-            ("cache-control", Cow::Borrowed("no-store")),
-        ];
+        let mut headers = Vec::with_capacity(MOST_OF_A_REFUSAL);
+        headers.push(("content-type", Cow::Borrowed("application/problem+json")));
+        headers.push(("cache-control", Cow::Borrowed("no-store")));
         if let Some(challenge) = challenge(refusal, policy, status) {
             headers.push(("www-authenticate", Cow::Owned(challenge)));
         }
         let (title, detail) = class_text(class, status);
         // RFC 9457. The request id is of letters, digits and harmless marks: it needs no escaping.
-        let body = format!(
-            "{{\"title\":\"{title}\",\"status\":{status},\"detail\":\"{detail}\",\"request_id\":\"{request_id}\"}}\n"
-        );
+        let body = [
+            "{\"title\":\"",
+            title,
+            "\",\"status\":",
+            itoa::Buffer::new().format(status),
+            ",\"detail\":\"",
+            detail,
+            "\",\"request_id\":\"",
+            request_id,
+            "\"}\n",
+        ]
+        .concat();
         Self { status, headers, body }
     }
 }
@@ -108,7 +119,7 @@ impl<'a> Reply<'a> {
 fn challenge(refusal: &Refusal, policy: &Policy, status: u16) -> Option<String> {
     let realm = &policy.realm;
     if refusal.reason == Reason::NoCredential {
-        return Some(format!("Bearer realm=\"{realm}\""));
+        return Some(["Bearer realm=\"", realm, "\""].concat());
     }
     let error = match refusal.reason.class() {
         Class::Unauthenticated => "invalid_token",
@@ -117,7 +128,7 @@ fn challenge(refusal: &Refusal, policy: &Policy, status: u16) -> Option<String> 
         Class::Forbidden if status == 401 || refusal.reason == Reason::MissingScope => "insufficient_scope",
         Class::Forbidden | Class::Malformed | Class::Barred | Class::NoEndpoint | Class::Unable => return None,
     };
-    let mut challenge = format!("Bearer realm=\"{realm}\", error=\"{error}\"");
+    let mut challenge = ["Bearer realm=\"", realm, "\", error=\"", error, "\""].concat();
     if refusal.reason == Reason::Expired {
         // The one detail that lets an honest client help itself, as the RFC's own example shows.
         challenge.push_str(", error_description=\"the token has expired\"");

@@ -1,0 +1,42 @@
+//! Instructions, counted by valgrind: the same on a busy machine as on a quiet one. A bench runs itself again under callgrind,
+//! once for each case, and counts only inside [`counted`].
+
+use std::process::Command;
+
+const TIMES: usize = 1_000;
+
+/// Whether the command line asks for instructions instead of time.
+pub(crate) fn wanted() -> bool {
+    std::env::args().any(|argument| argument == "--instructions")
+}
+
+/// In the process under valgrind: the case to run, and how often.
+pub(crate) fn times() -> Option<(String, usize)> {
+    let mut arguments = std::env::args().skip_while(|argument| argument != "--counted").skip(1);
+    Some((arguments.next()?, TIMES))
+}
+
+/// Prints the instructions of each case.
+pub(crate) fn print(cases: impl Iterator<Item = &'static str>) {
+    println!("{:24} {:>12}", "", "instructions");
+    for case in cases {
+        println!("{case:24} {:12}", count(case) / TIMES as u64);
+    }
+}
+
+fn count(case: &str) -> u64 {
+    let mut command = Command::new("valgrind");
+    command.args(["--tool=callgrind", "--collect-atstart=no", "--toggle-collect=*instructions::counted*"]);
+    let keep = std::env::var("CALLGRIND_OUT").unwrap_or("/dev/null".to_owned());
+    command.arg(format!("--callgrind-out-file={keep}")).arg(std::env::current_exe().unwrap()).args(["--counted", case]);
+    let output = command.output().expect("valgrind counts the instructions: apt-get install valgrind");
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    let collected = text.lines().find_map(|line| line.split("Collected : ").nth(1));
+    collected.and_then(|count| count.trim().parse().ok()).unwrap_or_else(|| panic!("valgrind: {text}"))
+}
+
+/// Runs what is counted.
+#[inline(never)]
+pub(crate) fn counted(times: usize, mut run: impl FnMut(usize)) {
+    (0..times).for_each(|number| run(number));
+}
