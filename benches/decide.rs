@@ -75,7 +75,12 @@ fn cases(distinct: usize) -> Vec<Case> {
     let product = "/products/42?page=3";
     let cases = vec![
         case("allow", &remembering, one(product, Some(&good)), 200),
-        case("allow, of many tokens", &remembering, (0..distinct).map(|i| head(product, Some(&shop::token(&ed, i)))).collect(), 200),
+        case(
+            "allow, of many tokens",
+            &remembering,
+            (0..distinct).map(|i| head(product, Some(&shop::token(&ed, i)))).collect(),
+            200,
+        ),
         case("allow, never seen", &forgetting, one(product, Some(&good)), 200),
         case("401, no token", &remembering, one(product, None), 401),
         case("401, no JWT", &remembering, one(product, Some("x")), 401),
@@ -95,7 +100,8 @@ fn cases(distinct: usize) -> Vec<Case> {
 
 fn service(keys: &[&Signer], mebibytes: u64) -> Arc<Decisions> {
     let folder = tempfile::TempDir::new().unwrap();
-    let file = shop::write(folder.path(), keys, &format!("stores: {{verified_tokens: {{max_mebibytes: {mebibytes}}}}}"));
+    let file =
+        shop::write(folder.path(), keys, &format!("stores: {{verified_tokens: {{max_mebibytes: {mebibytes}}}}}"));
     let loaded = config::load(&file, &Vec::new()).unwrap();
     let (gate, lifecycle) = (Arc::new(loaded.gate), Arc::new(Lifecycle::default()));
     let audit = Arc::new(AuditLog::to(Box::new(std::io::sink())).unwrap());
@@ -112,7 +118,8 @@ fn service(keys: &[&Signer], mebibytes: u64) -> Arc<Decisions> {
 
 fn head(uri: &str, token: Option<&str>) -> HeaderMap {
     let headers = shop::headers(uri, token);
-    let named = |(name, value): (&str, String)| (name.parse::<HeaderName>().unwrap(), HeaderValue::try_from(value).unwrap());
+    let named =
+        |(name, value): (&str, String)| (name.parse::<HeaderName>().unwrap(), HeaderValue::try_from(value).unwrap());
     headers.into_iter().map(named).collect()
 }
 
@@ -127,7 +134,8 @@ impl Case {
 
     /// Decides, and gives the request back: what it costs to make and drop one is the server's.
     fn decide(&self, request: ServiceRequest) -> ServiceRequest {
-        let (request, response) = serve(Arc::clone(&self.service), request).now_or_never().unwrap().unwrap().into_parts();
+        let (request, response) =
+            serve(Arc::clone(&self.service), request).now_or_never().unwrap().unwrap().into_parts();
         assert_eq!(response.status(), self.status, "{}", self.name);
         ServiceRequest::from_request(request)
     }

@@ -32,9 +32,10 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// A gate for `policy`.
+    /// A gate for `policy`; `authenticator` keeps the claims that it reads.
     #[must_use]
-    pub fn new(policy: Policy, authenticator: Authenticator) -> Self {
+    pub fn new(policy: Policy, mut authenticator: Authenticator) -> Self {
+        authenticator.keep_claims(&policy.claims);
         Self { policy, authenticator }
     }
 

@@ -10,7 +10,8 @@ pub(super) fn token<'a>(lines: &Lines<'a>) -> Result<Option<&'a str>, Reason> {
     };
     let line = line.trim_ascii();
     // Proxies join lines by commas; what then starts with `Bearer` was a line of its own. A line without any is told quickly.
-    if line.contains(&b',') && line.split(|b| *b == b',').skip(1).any(|part| behind_bearer(part.trim_ascii()).is_some()) {
+    if line.contains(&b',') && line.split(|b| *b == b',').skip(1).any(|part| behind_bearer(part.trim_ascii()).is_some())
+    {
         return Err(Reason::DoubledCredential);
     }
     let Some(token) = behind_bearer(line) else {

@@ -18,6 +18,7 @@ pub struct Authenticator {
     keys: Arc<dyn Keys>,
     cache: TokenCache,
     cookie_name: Box<str>,
+    kept_claims: Vec<Box<str>>,
 }
 
 impl Authenticator {
@@ -26,7 +27,12 @@ impl Authenticator {
     pub fn new(issuers: Vec<Issuer>, keys: Arc<dyn Keys>, cache: TokenCache, cookie_name: &str) -> Self {
         let by_identifier = issuers.iter().enumerate().map(|(i, issuer)| (issuer.issuer.clone(), i)).collect();
         let issuers = issuers.into_iter().map(Arc::new).collect();
-        Self { issuers, by_identifier, keys, cache, cookie_name: cookie_name.into() }
+        Self { issuers, by_identifier, keys, cache, cookie_name: cookie_name.into(), kept_claims: Vec::new() }
+    }
+
+    /// Keeps these claims of each token. The others are forgotten with the token: they are most of its memory.
+    pub(super) fn keep_claims(&mut self, names: &[Box<str>]) {
+        self.kept_claims = names.to_owned();
     }
 
     /// The issuers.
@@ -107,8 +113,8 @@ impl Authenticator {
                 issuer.verify(unverified, &keys, now)?
             }
         };
-        let (key, lifetime) = (verified.key(), verified.lifetime());
-        Ok(Proven::new(issuer, index, key, lifetime, issuer.principal(verified), now))
+        let principal = issuer.principal(&verified, &self.kept_claims);
+        Ok(Proven::new(issuer, index, &verified, principal, now))
     }
 
     async fn prove_with_newer_keys(&self, token: &str, now: UnixTime) -> Result<Proven, Reason> {

@@ -45,6 +45,12 @@ impl ClaimPath {
         rest.iter().try_fold(claims.get(&**first)?, |value, name| value.as_object()?.get(&**name))
     }
 
+    /// The claim that it starts with; none for an empty path.
+    #[must_use]
+    pub fn first(&self) -> Option<&str> {
+        self.0.first().map(|name| &**name)
+    }
+
     /// Whether the path names something: no part of it is empty or blank.
     #[must_use]
     pub fn is_sane(&self) -> bool {

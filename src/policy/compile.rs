@@ -1,7 +1,7 @@
 //! From the policy file to a [`Policy`]: everything is checked here, so that nothing can go wrong
 //! when a request comes.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -24,6 +24,8 @@ pub struct Policy {
     pub forbidden_status: u16,
     /// The `realm` of challenges (RFC 9110 section 11.5).
     pub realm: Box<str>,
+    /// The names of the claims that demands and identity headers read, beside roles, scopes and tier: no others need be kept.
+    pub claims: Vec<Box<str>>,
 }
 
 impl Policy {
@@ -68,6 +70,8 @@ impl Policy {
         }
         let identity = identity(&file.identity_headers, &mut mistakes);
         let mut routes = RouteTable::new(file.case_insensitive_paths);
+        let mut claims: BTreeSet<Box<str>> =
+            identity.extra.iter().filter_map(|(_, path)| path.first()).map(Into::into).collect();
         let mut ids: HashMap<&str, usize> = HashMap::new();
         for (index, rule) in file.rules.iter().enumerate() {
             let at = format!("rules[{index}]");
@@ -78,13 +82,15 @@ impl Policy {
                     "give each rule an id of its own",
                 );
             }
-            add_rule(rule, &at, &mut routes, &mut mistakes);
+            let rule = add_rule(rule, &at, &mut routes, &mut mistakes);
+            claims.extend(rule.claims().filter_map(ClaimPath::first).map(Box::from));
         }
         mistakes.none_or(Self {
             routes,
             identity,
             forbidden_status: file.forbidden_status,
             realm: file.realm.as_str().into(),
+            claims: claims.into_iter().collect(),
         })
     }
 }
@@ -197,7 +203,7 @@ fn claim_path(at: String, path: &ClaimPath, mistakes: &mut Mistakes) {
     }
 }
 
-fn add_rule(file: &RuleFile, at: &str, routes: &mut RouteTable, mistakes: &mut Mistakes) {
+fn add_rule(file: &RuleFile, at: &str, routes: &mut RouteTable, mistakes: &mut Mistakes) -> Arc<Rule> {
     if file.id.is_empty()
         || !file.id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_.".contains(&b))
     {
@@ -229,6 +235,7 @@ fn add_rule(file: &RuleFile, at: &str, routes: &mut RouteTable, mistakes: &mut M
             }
         }
     }
+    rule
 }
 
 /// Reads each text of a list that must not be empty.

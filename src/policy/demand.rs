@@ -68,14 +68,7 @@ mod tests {
 
     fn principal() -> Principal {
         let claims = serde_json::json!({"tenant": "acme", "level": 3, "groups": ["a", "user,admin"]});
-        Principal::new(
-            "i",
-            "s",
-            vec!["user".into(), "x,admin".into()],
-            vec!["read".into()],
-            None,
-            claims.as_object().cloned().expect("object"),
-        )
+        Principal::new("i", "s", ["user", "x,admin"], ["read"], None, claims.as_object().cloned().expect("object"))
     }
 
     #[test]

@@ -1,52 +1,44 @@
 //! Who is asking, once that is proven.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 
 use super::identity::{joined, wire_safe};
 
-/// A believed asker. Made from verified claims only.
+/// A believed asker. Made from verified claims only. Many are remembered, so it is small: texts are kept once, in the encoding of
+/// identity headers, in which a comma can only stand between two items.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Principal {
-    issuer: Box<str>,
+    issuer: Arc<str>,
     subject: Box<str>,
-    roles: Vec<Box<str>>,
-    scopes: Vec<Box<str>>,
-    tier: Option<Box<str>>,
+    /// Only if it differs from the subject.
+    wire_subject: Option<Box<str>>,
+    wire_roles: Box<str>,
+    wire_scopes: Box<str>,
+    wire_tier: Option<Box<str>>,
     claims: Map<String, Value>,
-    wire: Wire,
-}
-
-/// The header values, encoded once instead of at each request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Wire {
-    subject: Box<str>,
-    roles: Box<str>,
-    tier: Option<Box<str>>,
 }
 
 impl Principal {
-    /// The principal `subject` of the issuer named `issuer`. An empty `tier` counts as none.
+    /// The principal `subject` of the issuer named `issuer`. An empty `tier` counts as none. `claims` are those that somebody
+    /// reads.
     #[must_use]
-    pub fn new(
-        issuer: &str,
+    pub fn new<'t>(
+        issuer: impl Into<Arc<str>>,
         subject: &str,
-        roles: Vec<Box<str>>,
-        scopes: Vec<Box<str>>,
+        roles: impl IntoIterator<Item = &'t str>,
+        scopes: impl IntoIterator<Item = &'t str>,
         tier: Option<&str>,
         claims: Map<String, Value>,
     ) -> Self {
-        let tier = tier.filter(|tier| !tier.is_empty());
         Self {
             issuer: issuer.into(),
             subject: subject.into(),
-            wire: Wire {
-                subject: wire_safe(subject).into(),
-                roles: joined(roles.iter().map(|role| &**role)).into(),
-                tier: tier.map(|tier| wire_safe(tier).into()),
-            },
-            roles,
-            scopes,
-            tier: tier.map(Into::into),
+            wire_subject: Some(wire_safe(subject)).filter(|wire| wire != subject).map(Into::into),
+            wire_roles: joined(roles.into_iter()).into(),
+            wire_scopes: joined(scopes.into_iter()).into(),
+            wire_tier: tier.filter(|tier| !tier.is_empty()).map(|tier| wire_safe(tier).into()),
             claims,
         }
     }
@@ -63,50 +55,40 @@ impl Principal {
         &self.subject
     }
 
-    /// Its roles.
-    pub fn roles(&self) -> impl Iterator<Item = &str> {
-        self.roles.iter().map(|role| &**role)
-    }
-
-    /// Its scopes (RFC 6749 section 3.3).
-    pub fn scopes(&self) -> impl Iterator<Item = &str> {
-        self.scopes.iter().map(|scope| &**scope)
-    }
-
     /// Whether it has this role.
     #[must_use]
     pub fn has_role(&self, role: &str) -> bool {
-        self.roles().any(|own| own == role)
+        holds(&self.wire_roles, role)
     }
 
-    /// Whether it has this scope.
+    /// Whether it has this scope (RFC 6749 section 3.3).
     #[must_use]
     pub fn has_scope(&self, scope: &str) -> bool {
-        self.scopes().any(|own| own == scope)
+        holds(&self.wire_scopes, scope)
     }
 
-    /// Its tier, if the issuer names one.
-    #[must_use]
-    pub fn tier(&self) -> Option<&str> {
-        self.tier.as_deref()
-    }
-
-    /// All verified claims.
+    /// Those of its verified claims that the policy reads.
     #[must_use]
     pub fn claims(&self) -> &Map<String, Value> {
         &self.claims
     }
 
-    pub(in crate::policy) fn wire_subject(&self) -> &str {
-        &self.wire.subject
+    /// Its subject, encoded as in headers.
+    #[must_use]
+    pub fn wire_subject(&self) -> &str {
+        self.wire_subject.as_deref().unwrap_or(&self.subject)
     }
 
-    pub(in crate::policy) fn wire_roles(&self) -> &str {
-        &self.wire.roles
+    /// Its roles, encoded as in headers.
+    #[must_use]
+    pub fn wire_roles(&self) -> &str {
+        &self.wire_roles
     }
 
-    pub(in crate::policy) fn wire_tier(&self) -> Option<&str> {
-        self.wire.tier.as_deref()
+    /// Its tier, encoded as in headers, if the issuer names one.
+    #[must_use]
+    pub fn wire_tier(&self) -> Option<&str> {
+        self.wire_tier.as_deref()
     }
 
     /// Whether both are the same subject of the same issuer.
@@ -118,27 +100,35 @@ impl Principal {
     /// About how many bytes it holds in memory, for bounded caches.
     #[must_use]
     pub fn footprint(&self) -> usize {
-        let texts = |list: &[Box<str>]| -> usize { list.iter().map(|text| text.len().saturating_add(32)).sum() };
-        [
-            size_of::<Self>(),
-            self.issuer.len(),
-            self.subject.len().saturating_mul(2),
-            texts(&self.roles),
-            self.wire.roles.len(),
-            texts(&self.scopes),
-            map_footprint(&self.claims),
-        ]
-        .iter()
-        .fold(0, |sum, part| sum.saturating_add(*part))
+        let texts = [
+            Some(&self.subject),
+            self.wire_subject.as_ref(),
+            Some(&self.wire_roles),
+            Some(&self.wire_scopes),
+            self.wire_tier.as_ref(),
+        ];
+        let itself = size_of::<Self>().saturating_add(map_footprint(&self.claims));
+        texts.into_iter().flatten().fold(itself, |sum, text| sum.saturating_add(text_footprint(text)))
     }
 }
 
+/// Whether an encoded list has this item. The encoding is reversible, so equal texts have equal encodings and others have not.
+fn holds(list: &str, item: &str) -> bool {
+    let item = wire_safe(item);
+    !item.is_empty() && list.split(',').any(|own| own == item)
+}
+
+/// Bytes that a text holds beside itself, with what the allocator adds and rounds up.
+fn text_footprint(text: &str) -> usize {
+    if text.is_empty() { 0 } else { text.len().saturating_add(16) }
+}
+
 /// Bytes that a JSON object holds: B-tree leaves of eleven entries (a `String` and a `Value` each, 640 bytes with their head), of
-/// which a half may be empty, and each key's own allocation (16 bytes of the allocator).
+/// which a half may be empty, and each key's own allocation.
 fn map_footprint(map: &Map<String, Value>) -> usize {
     let leaves = map.len().div_ceil(6).saturating_mul(640);
     map.iter().fold(leaves, |sum, (key, value)| {
-        sum.saturating_add(key.len().saturating_add(16)).saturating_add(value_footprint(value))
+        sum.saturating_add(text_footprint(key)).saturating_add(value_footprint(value))
     })
 }
 
@@ -146,7 +136,7 @@ fn map_footprint(map: &Map<String, Value>) -> usize {
 fn value_footprint(value: &Value) -> usize {
     match value {
         Value::Null | Value::Bool(_) | Value::Number(_) => 0,
-        Value::String(text) => text.len().saturating_add(16),
+        Value::String(text) => text_footprint(text),
         Value::Array(items) => {
             let room = items.len().max(4).saturating_mul(size_of::<Value>()).saturating_mul(2);
             items.iter().fold(room, |sum, item| sum.saturating_add(value_footprint(item)))

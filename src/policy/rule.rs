@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Decision, Demand, Grant, IdentityHeaders, Principal, Reason, Refusal};
+use super::{ClaimPath, Decision, Demand, Grant, IdentityHeaders, Principal, Reason, Refusal};
 use crate::credential::CredentialKind;
 
 /// Which question the proxy asks.
@@ -78,18 +78,28 @@ impl Rule {
         Ok(Grant::new(Arc::clone(self), step, Some(principal), extras))
     }
 
+    /// What it demands of a principal.
+    fn demands(&self) -> &[Demand] {
+        match &self.access {
+            Access::Anonymous => &[],
+            Access::Principal(demands) => demands,
+        }
+    }
+
+    /// The claims that its demands read, beside roles and scopes.
+    pub fn claims(&self) -> impl Iterator<Item = &ClaimPath> {
+        self.demands().iter().filter_map(|demand| match demand {
+            Demand::Claim(path, _) => Some(path),
+            Demand::AnyScope(_) | Demand::AllScopes(_) | Demand::AnyRole(_) | Demand::AllRoles(_) => None,
+        })
+    }
+
     /// The scopes that would have sufficed, for the challenge of RFC 6750 section 3.
     pub fn scopes(&self) -> impl Iterator<Item = &str> {
-        let demands = match &self.access {
-            Access::Anonymous => &[][..],
-            Access::Principal(demands) => demands,
-        };
-        demands
-            .iter()
-            .flat_map(|demand| match demand {
-                Demand::AnyScope(scopes) | Demand::AllScopes(scopes) => &scopes[..],
-                Demand::AnyRole(_) | Demand::AllRoles(_) | Demand::Claim(..) => &[],
-            })
-            .map(|scope| &**scope)
+        let scopes = self.demands().iter().flat_map(|demand| match demand {
+            Demand::AnyScope(scopes) | Demand::AllScopes(scopes) => &scopes[..],
+            Demand::AnyRole(_) | Demand::AllRoles(_) | Demand::Claim(..) => &[],
+        });
+        scopes.map(|scope| &**scope)
     }
 }

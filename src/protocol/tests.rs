@@ -139,8 +139,8 @@ fn c2_every_allow_speaks_of_every_identity_header() {
     let claims = serde_json::json!({"mail": "a@b"}).as_object().cloned().expect("object");
     let principals = [
         None,
-        Some(Principal::new("i", "alice", vec!["user".into()], vec![], Some("pro"), claims.clone())),
-        Some(Principal::new("i", "alice", vec![], vec![], None, claims)),
+        Some(Principal::new("i", "alice", ["user"], [], Some("pro"), claims.clone())),
+        Some(Principal::new("i", "alice", [], [], None, claims)),
     ];
     for principal in principals {
         for step in [Step::Validate, Step::Authenticate, Step::Authorize] {

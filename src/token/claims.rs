@@ -48,12 +48,6 @@ impl VerifiedClaims {
     pub fn all(&self) -> &Map<String, Value> {
         &self.claims
     }
-
-    /// All claims, by value.
-    #[must_use]
-    pub fn into_all(self) -> Map<String, Value> {
-        self.claims
-    }
 }
 
 /// When a token holds, with the issuer's leeway already counted in.

@@ -1,5 +1,6 @@
 //! A trusted issuer: what its tokens must be.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -42,7 +43,7 @@ impl Default for Terms {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Issuer {
     /// Its configured name, in logs and metrics.
-    pub name: Box<str>,
+    pub name: Arc<str>,
     /// Its identifier: the exact text of `iss`.
     pub issuer: Box<str>,
     /// Whom its tokens must be meant for.
@@ -111,11 +112,10 @@ impl Issuer {
         Ok(lifetime)
     }
 
-    /// Who the verified claims speak of.
+    /// Who the verified claims speak of. Of the claims it keeps those named `kept`, beside roles, scopes and tier.
     #[must_use]
-    pub fn principal(&self, verified: VerifiedClaims) -> Principal {
-        let subject = Box::<str>::from(verified.subject());
-        self.mapping.principal(&self.name, &subject, verified.into_all())
+    pub fn principal(&self, verified: &VerifiedClaims, kept: &[Box<str>]) -> Principal {
+        self.mapping.principal(&self.name, verified, kept)
     }
 }
 

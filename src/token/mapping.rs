@@ -1,8 +1,11 @@
 //! Where an issuer's tokens say what.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 
-use super::claims;
+use super::{VerifiedClaims, claims};
 use crate::policy::{ClaimPath, Principal, Reason};
 
 /// Where each thing stands.
@@ -42,40 +45,44 @@ impl Mapping {
         claims::subject(self.subject.find(all))
     }
 
-    /// The principal that verified claims speak of.
-    pub(super) fn principal(&self, issuer: &str, subject: &str, all: Map<String, Value>) -> Principal {
-        let mut roles = self.roles.find(&all).map(texts).unwrap_or_default();
-        for client in &self.client_roles {
+    /// The principal that verified claims speak of. Of the claims it keeps those named `kept`.
+    pub(super) fn principal(&self, issuer: &Arc<str>, verified: &VerifiedClaims, kept: &[Box<str>]) -> Principal {
+        let all = verified.all();
+        let of_clients = self.client_roles.iter().flat_map(|client| {
             let own = all.get("resource_access").and_then(|access| access.get(&**client)?.get("roles"));
-            roles.extend(own.map(texts).unwrap_or_default().iter().map(|role| format!("{client}:{role}").into()));
-        }
-        let mut scopes = self.scopes.find(&all).map(words).unwrap_or_default();
-        scopes.extend(self.permissions.as_ref().and_then(|path| path.find(&all)).map(texts).unwrap_or_default());
-        let tier = self.tier.find(&all).and_then(scalar);
-        Principal::new(issuer, subject, roles, scopes, tier.as_deref(), all)
+            own.map(texts).unwrap_or_default().into_iter().map(move |role| format!("{client}:{role}"))
+        });
+        let of_clients: Vec<String> = of_clients.collect();
+        let roles = self.roles.find(all).map(texts).unwrap_or_default();
+        let roles = roles.into_iter().chain(of_clients.iter().map(String::as_str));
+        let permissions = self.permissions.as_ref().and_then(|path| path.find(all)).map(texts).unwrap_or_default();
+        let scopes = self.scopes.find(all).map(words).unwrap_or_default().into_iter().chain(permissions);
+        let tier = self.tier.find(all).and_then(scalar);
+        let kept = kept.iter().filter_map(|name| all.get_key_value(&**name));
+        let kept = kept.map(|(name, claim)| (name.clone(), claim.clone())).collect();
+        Principal::new(Arc::clone(issuer), verified.subject(), roles, scopes, tier.as_deref(), kept)
     }
 }
 
 /// A list of texts, or one text as a list of one. What is no text is left out: fewer rights.
-fn texts(claim: &Value) -> Vec<Box<str>> {
+fn texts(claim: &Value) -> Vec<&str> {
     match claim {
         Value::String(one) if one.is_empty() => Vec::new(),
-        Value::String(one) => vec![one.as_str().into()],
-        Value::Array(many) => {
-            many.iter().filter_map(Value::as_str).filter(|text| !text.is_empty()).map(Into::into).collect()
-        }
+        Value::String(one) => vec![one],
+        Value::Array(many) => many.iter().filter_map(Value::as_str).filter(|text| !text.is_empty()).collect(),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => Vec::new(),
     }
 }
 
 /// Scopes: a list of texts, or one text of words (RFC 6749 section 3.3).
-fn words(claim: &Value) -> Vec<Box<str>> {
+fn words(claim: &Value) -> Vec<&str> {
     match claim.as_str() {
-        Some(text) => text.split(' ').filter(|word| !word.is_empty()).map(Into::into).collect(),
+        Some(text) => text.split(' ').filter(|word| !word.is_empty()).collect(),
         None => texts(claim),
     }
 }
 
-fn scalar(claim: &Value) -> Option<String> {
-    claim.as_str().map(str::to_owned).or_else(|| claim.as_number().map(ToString::to_string))
+fn scalar(claim: &Value) -> Option<Cow<'_, str>> {
+    let text = claim.as_str().map(Cow::Borrowed);
+    text.or_else(|| claim.as_number().map(|number| Cow::Owned(number.to_string())))
 }

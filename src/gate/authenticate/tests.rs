@@ -169,8 +169,8 @@ fn a_cache_holds_no_more_than_its_bound() {
     let keys = set(&[&signer]);
     for name in 0..1_000_u128 {
         let verified = issuer.verify(UnverifiedToken::parse(&token).expect("a token"), &keys, NOW).expect("good");
-        let (key, lifetime) = (verified.key(), verified.lifetime());
-        cache.put(name, Arc::new(Proven::new(&issuer, 0, key, lifetime, issuer.principal(verified), NOW)));
+        let principal = issuer.principal(&verified, &[]);
+        cache.put(name, Arc::new(Proven::new(&issuer, 0, &verified, principal, NOW)));
     }
     cache.settle();
     assert!((1..400).contains(&cache.len()), "{}", cache.len());

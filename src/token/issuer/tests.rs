@@ -23,7 +23,9 @@ fn good() -> Value {
 fn verify(issuer: &Issuer, signer: &Signer, header: &Value, claims: &Value) -> Result<Principal, Reason> {
     let keys = [jwk::from_jwk(signer.jwk().as_object().expect("object"), &[]).expect("key")].into_iter().collect();
     let token = signer.sign(header, claims);
-    issuer.verify(UnverifiedToken::parse(&token)?, &keys, NOW).map(|verified| issuer.principal(verified))
+    issuer
+        .verify(UnverifiedToken::parse(&token)?, &keys, NOW)
+        .map(|verified| issuer.principal(&verified, &["tenant".into()]))
 }
 
 /// Claims with one member replaced, or taken away by `null`.
@@ -113,18 +115,32 @@ fn roles_scopes_and_tier_are_read_where_the_issuer_puts_them() {
     claims["scope"] = json!("read  write");
     claims["tier"] = json!("pro");
     let full = principal(claims);
-    assert_eq!(full.roles().collect::<Vec<_>>(), ["user", "x,admin"]);
-    assert_eq!(full.scopes().collect::<Vec<_>>(), ["read", "write"]);
-    assert_eq!((full.subject(), full.issuer(), full.tier()), ("alice", "a", Some("pro")));
+    assert_eq!((full.subject(), full.issuer()), ("alice", "a"));
+    assert_eq!((full.wire_roles(), full.wire_tier()), ("user,x%2Cadmin", Some("pro")));
+    assert!(full.has_scope("read") && full.has_scope("write") && !full.has_scope("read,write") && !full.has_scope(""));
+    for role in ["user", "x,admin"] {
+        assert!(full.has_role(role), "{role}");
+    }
+    for other in ["admin", "x", "", "user,x%2Cadmin", "x%2Cadmin"] {
+        assert!(!full.has_role(other), "{other}");
+    }
     let mut claims = with("scope", json!(["a b", "c"]));
     claims["realm_access"] = json!({"roles": "user,admin"});
     claims["tier"] = json!({"name": "pro"});
     let odd = principal(claims);
-    assert_eq!(odd.roles().collect::<Vec<_>>(), ["user,admin"], "one text is one role");
-    assert_eq!(odd.scopes().collect::<Vec<_>>(), ["a b", "c"]);
-    assert_eq!(odd.tier(), None);
-    assert_eq!(principal(with("tier", json!(""))).tier(), None);
-    assert_eq!(principal(good()).roles().count(), 0);
+    assert_eq!((odd.wire_roles(), odd.wire_tier()), ("user%2Cadmin", None), "one text is one role");
+    assert!(odd.has_role("user,admin") && !odd.has_role("admin"));
+    assert!(odd.has_scope("a b") && !odd.has_scope("a") && odd.has_scope("c"));
+    assert_eq!(principal(with("tier", json!(""))).wire_tier(), None);
+    assert!(principal(good()).wire_roles().is_empty() && !principal(good()).has_role(""));
+}
+
+#[test]
+fn of_the_claims_those_are_kept_that_somebody_reads() {
+    let signer = Signer::new("k", "EdDSA");
+    let claims = with("tenant", json!({"id": "acme"}));
+    let principal = verify(&issuer(), &signer, &signer.header(), &claims).expect("good");
+    assert_eq!(Value::Object(principal.claims().clone()), json!({"tenant": {"id": "acme"}}));
 }
 
 fn accepting(kinds: &[TokenKind], told_by: ToldBy) -> Issuer {
@@ -247,9 +263,10 @@ fn a_clients_roles_are_roles_of_that_client_only() {
     claims["scope"] = json!("read");
     claims["permissions"] = json!(["write:orders", 7, "two words"]);
     let principal = verify(&issuer, &signer, &signer.header(), &claims).expect("good");
-    assert_eq!(principal.roles().collect::<Vec<_>>(), ["user", "my.shop:admin"]);
-    assert_eq!(principal.scopes().collect::<Vec<_>>(), ["read", "write:orders", "two words"]);
-    assert!(!principal.has_role("admin"));
+    assert_eq!(principal.wire_roles(), "user,my.shop:admin");
+    assert!(principal.has_role("my.shop:admin") && !principal.has_role("admin"));
+    assert!(["read", "write:orders", "two words"].iter().all(|scope| principal.has_scope(scope)));
+    assert!(!principal.has_scope("two") && !principal.has_scope("7"));
 }
 
 #[test]
