@@ -28,9 +28,9 @@ use criterion::{BatchSize, Criterion};
 use futures_util::FutureExt as _;
 use portcullis::config;
 use portcullis::server::audit_log::AuditLog;
-use portcullis::server::decisions::{Decisions, HeaderNames, serve};
+use portcullis::server::decisions::{Decisions, Headers, serve};
 use portcullis::server::lifecycle::Lifecycle;
-use portcullis::server::metrics::Metrics;
+use portcullis::server::metrics::{Metrics, Observed};
 use signer::Signer;
 
 fn main() {
@@ -61,7 +61,7 @@ struct Case {
 
 fn cases(distinct: usize) -> Vec<Case> {
     let (rsa, ed, strange) = (Signer::new("rsa", "RS256"), Signer::new("ed", "EdDSA"), Signer::new("rsa", "RS256"));
-    let remembering = service(&[&rsa, &ed], 1024);
+    let remembering = service(&[&rsa, &ed], 128);
     let forgetting = service(&[&rsa, &ed], 0);
     let good = shop::token(&rsa, 0);
     let one = |uri, token: Option<&str>| vec![head(uri, token)];
@@ -105,13 +105,19 @@ fn service(keys: &[&Signer], mebibytes: u64) -> Arc<Decisions> {
     let loaded = config::load(&file, &Vec::new()).unwrap();
     let (gate, lifecycle) = (Arc::new(loaded.gate), Arc::new(Lifecycle::default()));
     let audit = Arc::new(AuditLog::to(Box::new(std::io::sink())).unwrap());
+    let observed = Observed {
+        gate: Arc::clone(&gate),
+        lifecycle: Arc::clone(&lifecycle),
+        audit: Arc::clone(&audit),
+        keys: loaded.keys,
+    };
     Arc::new(Decisions {
         trusted_proxies: loaded.trusted_proxies,
         deadline: loaded.settings.listeners.decisions.deadline.0,
-        metrics: Arc::new(Metrics::new(Arc::clone(&gate), Arc::clone(&lifecycle), Arc::clone(&audit))),
+        metrics: Arc::new(Metrics::new(observed)),
         lifecycle,
         audit,
-        header_names: HeaderNames::of(gate.policy()),
+        headers: Headers::of(gate.policy()),
         gate,
     })
 }

@@ -24,7 +24,7 @@ use crate::config::Loaded;
 use crate::gate::Gate;
 use crate::tls::Certificate;
 use audit_log::AuditLog;
-use decisions::{Decisions, HeaderNames};
+use decisions::{Decisions, Headers};
 use lifecycle::Lifecycle;
 use metrics::{Metrics, Observed};
 use span::Span;
@@ -88,7 +88,7 @@ pub async fn start(loaded: Loaded, audit: AuditLog) -> io::Result<Running> {
         lifecycle: Arc::clone(&lifecycle),
         metrics: Arc::clone(&metrics),
         audit: Arc::clone(&audit),
-        header_names: HeaderNames::of(gate.policy()),
+        headers: Headers::of(gate.policy()),
     });
     let mut server = HttpServer::new(move || {
         let service = Arc::clone(&service);

@@ -9,20 +9,22 @@ pub(super) fn token<'a>(lines: &Lines<'a>) -> Result<Option<&'a str>, Reason> {
         return Ok(None);
     };
     let line = line.trim_ascii();
-    // Proxies join lines by commas; what then starts with `Bearer` was a line of its own. A line without any is told quickly.
-    if line.contains(&b',') && line.split(|b| *b == b',').skip(1).any(|part| behind_bearer(part.trim_ascii()).is_some())
-    {
+    let behind = behind_bearer(line);
+    if let Some(token) = behind.and_then(one_token) {
+        return Ok(Some(token));
+    }
+    // Proxies join lines by commas, which no token holds; what then starts with `Bearer` was a line of its own.
+    if line.split(|b| *b == b',').skip(1).any(|part| behind_bearer(part.trim_ascii()).is_some()) {
         return Err(Reason::DoubledCredential);
     }
-    let Some(token) = behind_bearer(line) else {
-        return Ok(None);
-    };
-    // Only spaces part scheme and token; some servers take a tab, and would see what we do not.
-    let token = if token.iter().take_while(|b| b.is_ascii_whitespace()).all(|b| *b == b' ') { token } else { b"" };
-    match str::from_utf8(token.trim_ascii_start()) {
-        Ok(token) if is_token(token.as_bytes()) => Ok(Some(token)),
-        Ok(_) | Err(_) => Err(Reason::MalformedCredential),
-    }
+    behind.map_or(Ok(None), |_| Err(Reason::MalformedCredential))
+}
+
+/// The token behind the scheme. Only spaces part the two; some servers take a tab, and would see what we do not.
+fn one_token(behind: &[u8]) -> Option<&str> {
+    let spaces = behind.iter().take_while(|b| **b == b' ').count();
+    let token = behind.get(spaces..).filter(|token| is_token(token))?;
+    str::from_utf8(token).ok()
 }
 
 /// What stands behind the scheme `Bearer`, if that is the scheme.

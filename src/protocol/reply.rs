@@ -10,18 +10,17 @@ use crate::policy::{Class, Decision, Grant, Policy, Reason, Refusal};
 pub struct Reply<'a> {
     /// The HTTP status; 200 only out of a [`Grant`].
     pub status: u16,
-    /// The headers, names in lower case, each name once.
+    /// The headers, names in lower case, each name once; a refusal has [`REFUSED`] too.
     pub headers: Vec<(&'a str, Cow<'a, str>)>,
     /// The body; empty for an allow.
     pub body: String,
 }
 
-/// The names of all headers that an answer can have beside the identity headers.
-pub const HEADERS: [&str; 7] =
-    ["cache-control", "content-type", "www-authenticate", REQUEST_ID, ENVOY_REMOVE, STATUS, REASON];
+/// The headers of every refusal (RFC 9457), beside its own.
+pub const REFUSED: [(&str, &str); 2] = [("content-type", "application/problem+json"), ("cache-control", "no-store")];
 
-/// Most headers of a refusal: type, caching, challenge, request id, and a folded one's status and reason.
-const MOST_OF_A_REFUSAL: usize = 6;
+/// The names of all headers that an answer can have beside these and the identity headers.
+pub const HEADERS: [&str; 5] = ["www-authenticate", REQUEST_ID, ENVOY_REMOVE, STATUS, REASON];
 
 const STATUS: &str = "x-portcullis-status";
 const REASON: &str = "x-portcullis-reason";
@@ -91,9 +90,7 @@ impl<'a> Reply<'a> {
     fn refuse(refusal: &Refusal, policy: &Policy, request_id: &str) -> Self {
         let class = refusal.reason.class();
         let status = class.status(policy.forbidden_status);
-        let mut headers = Vec::with_capacity(MOST_OF_A_REFUSAL);
-        headers.push(("content-type", Cow::Borrowed("application/problem+json")));
-        headers.push(("cache-control", Cow::Borrowed("no-store")));
+        let mut headers = Vec::with_capacity(HEADERS.len());
         if let Some(challenge) = challenge(refusal, policy, status) {
             headers.push(("www-authenticate", Cow::Owned(challenge)));
         }

@@ -33,24 +33,29 @@ pub struct Decisions {
     pub metrics: Arc<Metrics>,
     /// What is recorded.
     pub audit: Arc<AuditLog>,
-    /// The names of the headers in answers.
-    pub header_names: HeaderNames,
+    /// The headers in answers.
+    pub headers: Headers,
 }
 
-/// The names of all headers that an answer can have, made once: making one costs more than sending it.
+/// What of the headers in answers is known beforehand, made once: making a name costs more than sending it.
 #[derive(Debug)]
-pub struct HeaderNames(Vec<HeaderName>);
+pub struct Headers {
+    names: Vec<HeaderName>,
+    refused: Vec<(HeaderName, HeaderValue)>,
+}
 
-impl HeaderNames {
-    /// The names in answers under `policy`.
+impl Headers {
+    /// The headers in answers under `policy`.
     #[must_use]
     pub fn of(policy: &Policy) -> Self {
         let names = policy.identity.names().chain(reply::HEADERS);
-        Self(names.filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok()).collect())
+        let named = |name: &str| HeaderName::from_bytes(name.as_bytes()).ok();
+        let refused = reply::REFUSED.map(|(name, value)| Some((named(name)?, HeaderValue::from_str(value).ok()?)));
+        Self { names: names.filter_map(named).collect(), refused: refused.into_iter().flatten().collect() }
     }
 
-    fn find(&self, name: &str) -> Option<HeaderName> {
-        self.0.iter().find(|known| known.as_str() == name).cloned()
+    fn name(&self, name: &str) -> Option<HeaderName> {
+        self.names.iter().find(|known| known.as_str() == name).cloned()
     }
 }
 
@@ -142,8 +147,13 @@ impl Decisions {
         if self.lifecycle.is_draining() {
             response.force_close();
         }
+        if reply.status != 200 {
+            for (name, value) in &self.headers.refused {
+                response.insert_header((name, value));
+            }
+        }
         for (name, value) in &reply.headers {
-            let (Some(name), Ok(value)) = (self.header_names.find(name), HeaderValue::from_str(value)) else {
+            let (Some(name), Ok(value)) = (self.headers.name(name), HeaderValue::from_str(value)) else {
                 return HttpResponse::ServiceUnavailable().finish();
             };
             response.insert_header((name, value));

@@ -47,7 +47,7 @@ fn decisions(known: &Signer, deadline: Duration) -> Decisions {
         metrics: Arc::new(Metrics::new(observed)),
         lifecycle,
         audit,
-        header_names: HeaderNames::of(gate.policy()),
+        headers: Headers::of(gate.policy()),
         gate,
     }
 }
