@@ -45,7 +45,7 @@ SMALL = {"iss": "https://id.example", "aud": "shop", "sub": "8f14e45f-ceea-467f-
          "roles": ["user"]}
 # As large as identity providers make them, with a claim that the policy reads, so that it is kept.
 LARGE = SMALL | {"roles": ["user"] + [f"role-{i}" for i in range(30)], "groups": [f"group {i}" for i in range(8)]} | {
-    f"claim-{i}": {"text": f"value {i}", "list": [i, i, i]} for i in range(40)}
+    f"claim-{i}": {"text": f"value {i}", "list": [i, i]} for i in range(16)}
 
 
 def maker(claims):

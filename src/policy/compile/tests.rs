@@ -34,6 +34,15 @@ fn a_policy_answers_for_its_rules_only() {
 }
 
 #[test]
+fn a_policy_names_the_claims_that_it_reads() {
+    let claims = json!([{"claim": "tenant.id", "equals": "acme"}, {"claim": "https://a.b/c", "contains": "x"}]);
+    let mut policy = rule(json!({"allow": {"roles": {"any": ["user"]}, "claims": claims}}));
+    policy["identity_headers"] = json!({"extra": [{"header": "X-User-Email", "claim": "email"}]});
+    let names: Vec<Box<str>> = ["email", "https://a.b/c", "tenant"].map(Into::into).into();
+    assert_eq!(compile(policy).expect("policy").claims, names);
+}
+
+#[test]
 fn each_mistake_is_found_where_it_stands() {
     let table = [
         (json!({"id": "A b"}), "rules[0].id"),
