@@ -4,6 +4,8 @@
 //! which a busy machine does not disturb: it is how changes are judged.
 #![expect(
     clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
     clippy::print_stdout,

@@ -4,6 +4,9 @@
 //! `cargo bench --bench verify`. What that is of a whole decision, `cargo bench --bench http` tells.
 #![expect(
     clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
     clippy::disallowed_methods,
     reason = "a benchmark that cannot go on panics"

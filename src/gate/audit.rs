@@ -182,7 +182,8 @@ mod tests {
             time(&mut line, UnixTime::from_micros(micros.cast_signed()));
             address(&mut line, key!("a"), Some(ip));
             number(&mut line, key!("n"), value);
-            let when = humantime::format_rfc3339_micros(UNIX_EPOCH + Duration::from_micros(micros));
+            let when = UNIX_EPOCH.checked_add(Duration::from_micros(micros)).expect("before the year 10000");
+            let when = humantime::format_rfc3339_micros(when);
             prop_assert_eq!(String::from_utf8(line).expect("utf-8"), format!("{when},\"a\":\"{ip}\",\"n\":{value}"));
         }
     }
