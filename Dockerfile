@@ -6,6 +6,7 @@ FROM rust:1.95.0-slim-bookworm AS build
 WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
 COPY benches benches
+COPY tests/vectors.rs tests/vectors.rs
 COPY src src
 # What the demo carries inside.
 COPY examples/shop examples/shop

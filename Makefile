@@ -2,9 +2,10 @@
 # make test   all tests, with real proxies
 # make lint   format and lints
 # make test-crds DIR=FOLDER   k8s/ against the CustomResourceDefinitions of a folder, strictly
+# make test-vectors DIR=FOLDER   signed tokens, good and forged, of Wycheproof and RFC 7520 against the gate's signature check
 # make footprint   memory and start-up time of the release build
 
-.PHONY: demo test test-crds lint footprint build prepare tools
+.PHONY: demo test test-crds test-vectors lint footprint build prepare tools
 
 demo: prepare
 	@scripts/tools.sh traefik envoy
@@ -17,9 +18,13 @@ test: tools
 test-crds: prepare
 	@scripts/test-crds.sh "$(DIR)"
 
+test-vectors: prepare
+	@scripts/test-vectors.sh "$(DIR)"
+
 lint:
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --test vectors -- -D warnings
 
 footprint: build
 	scripts/footprint.sh

@@ -81,9 +81,10 @@ impl Issuer {
         if token.issuer() != Some(&*self.issuer) {
             return Err(Reason::UnknownIssuer);
         }
-        self.accepts.check_type(token.header("typ")?)?;
-        let key = keys.signer(&token)?.id();
-        let lifetime = self.check_claims(token.header("typ")?, token.claims(), now)?;
+        let typ = token.jws().text("typ")?;
+        self.accepts.check_type(typ)?;
+        let key = keys.signer(token.jws())?.id();
+        let lifetime = self.check_claims(typ, token.claims(), now)?;
         let claims = token.into_claims();
         let subject = self.mapping.subject(&claims)?;
         Ok(VerifiedClaims::new(claims, subject, lifetime, key))

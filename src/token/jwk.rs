@@ -144,6 +144,11 @@ impl Material {
                 if bits < MIN_RSA_BITS {
                     return Err(format!("its RSA modulus has {bits} bits, fewer than {MIN_RSA_BITS}"));
                 }
+                // With 1 each padded message is its own signature, and an even one has no private half.
+                let one = e.strip_suffix(&[1]).is_some_and(|rest| rest.iter().all(|byte| *byte == 0));
+                if one || e.last().is_none_or(|last| last % 2 == 0) {
+                    return Err("its RSA exponent is 1 or even".to_owned());
+                }
                 let decoding = DecodingKey::from_rsa_components(&encode(n), &encode(e)).map_err(broken)?;
                 Key::new(kid, kind, algorithms, decoding, &[n, e])
             }

@@ -7,7 +7,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 use jsonwebtoken::DecodingKey;
 
 use super::algorithm::KeyKind;
-use super::{Algorithm, UnverifiedToken};
+use super::{Algorithm, Jws};
 use crate::policy::Reason;
 
 /// How many keys are tried for a token that names none. Each try costs a signature check, and the
@@ -57,10 +57,12 @@ impl Key {
         self.id
     }
 
-    /// Whether `signature` is this key's over `signing_input` by `algorithm`.
-    fn verifies(&self, token: &UnverifiedToken<'_>, algorithm: Algorithm) -> bool {
-        let input = token.signing_input().as_bytes();
-        jsonwebtoken::crypto::verify(token.signature(), input, &self.decoding, algorithm.backend()).unwrap_or(false)
+    /// Whether `signature`, in strict base64url, is this key's over `signing_input` by `algorithm`, to which it must be bound.
+    #[must_use]
+    pub fn verifies(&self, algorithm: Algorithm, signing_input: &[u8], signature: &str) -> bool {
+        self.algorithms.contains(&algorithm)
+            && jsonwebtoken::crypto::verify(signature, signing_input, &self.decoding, algorithm.backend())
+                .unwrap_or(false)
     }
 }
 
@@ -118,17 +120,17 @@ impl KeySet {
         self.named.contains_key(kid)
     }
 
-    /// The key that signed the token.
+    /// The key that signed the message: the one place where a signature is checked.
     ///
-    /// A token with `kid` is checked with the keys of that name, or, if none has it, with the keys
-    /// that have no name (a PEM file, an HMAC secret). A token without `kid` is tried with at most
+    /// A message with `kid` is checked with the keys of that name, or, if none has it, with the keys
+    /// that have no name (a PEM file, an HMAC secret). One without `kid` is tried with at most
     /// four keys that fit its algorithm.
     ///
     /// # Errors
     /// [`Reason::UnknownKey`], [`Reason::AlgorithmNotAllowed`] or [`Reason::BadSignature`].
-    pub fn signer(&self, token: &UnverifiedToken<'_>) -> Result<&Arc<Key>, Reason> {
-        let algorithm = token.header("alg")?.and_then(Algorithm::named).ok_or(Reason::AlgorithmNotAllowed)?;
-        let candidates: Vec<&Arc<Key>> = match token.kid()? {
+    pub fn signer(&self, jws: &Jws<'_>) -> Result<&Arc<Key>, Reason> {
+        let algorithm = jws.text("alg")?.and_then(Algorithm::named).ok_or(Reason::AlgorithmNotAllowed)?;
+        let candidates: Vec<&Arc<Key>> = match jws.kid()? {
             Some(kid) => self.named.get(kid).unwrap_or(&self.unnamed).iter().collect(),
             None => self.unnamed.iter().chain(self.named.values().flatten()).collect(),
         };
@@ -140,6 +142,7 @@ impl KeySet {
         if fitting.peek().is_none() {
             return Err(Reason::AlgorithmNotAllowed);
         }
-        fitting.find(|key| key.verifies(token, algorithm)).ok_or(Reason::BadSignature)
+        let input = jws.signing_input().as_bytes();
+        fitting.find(|key| key.verifies(algorithm, input, jws.signature())).ok_or(Reason::BadSignature)
     }
 }

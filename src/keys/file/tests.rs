@@ -3,10 +3,10 @@ use serde_json::json;
 use super::*;
 use crate::policy::Reason;
 use crate::signer::Signer;
-use crate::token::UnverifiedToken;
+use crate::token::Jws;
 
 fn verifies(loaded: &Loaded, token: &str) -> Result<(), Reason> {
-    loaded.keys.signer(&UnverifiedToken::parse(token)?).map(|_| ())
+    loaded.keys.signer(&Jws::parse(token)?).map(|_| ())
 }
 
 fn set(members: &[Value]) -> Vec<u8> {
@@ -77,6 +77,10 @@ fn odd_members_are_set_aside_and_the_rest_serves() {
         with("crv", json!("P-384")),
         with("x", json!("AAAA")),
         with("x", json!("not base64!")),
+        json!({"kty": "RSA", "kid": "its own signature", "n": crate::signer::encode([255; 256]), "e": "AQ"}),
+        json!({"kty": "RSA", "kid": "one, written longer", "n": crate::signer::encode([255; 256]), "e": "AAAB"}),
+        json!({"kty": "RSA", "kid": "even", "n": crate::signer::encode([255; 256]), "e": "AQAA"}),
+        json!({"kty": "RSA", "kid": "no exponent", "n": crate::signer::encode([255; 256]), "e": ""}),
         json!({"kty": "RSA", "kid": "weak", "n": crate::signer::encode([255; 128]), "e": "AQAB"}),
         json!({"kty": "OKP", "crv": "X25519", "x": crate::signer::encode([1; 32])}),
         json!({"kty": "OKP", "crv": "Ed25519", "x": crate::signer::encode([1; 31])}),

@@ -1,0 +1,87 @@
+//! A signed message in compact form (RFC 7515 section 3.1): what was signed, and nothing of what it means.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Map, Value};
+
+use super::json;
+use crate::policy::Reason;
+
+/// Longest token, in bytes: proxies limit a header to 8 KiB (nginx) up to 64 KiB (Envoy), and what
+/// exceeds this is no access token but an attempt to make the gate work.
+pub const MAX_TOKEN_BYTES: usize = 16 * 1024;
+
+/// A signed message taken apart and not believed: [`super::KeySet::signer`] tells whose it is. Whether its payload holds claims is
+/// asked by [`super::UnverifiedToken`].
+#[derive(Debug)]
+pub struct Jws<'t> {
+    header: Map<String, Value>,
+    payload: Vec<u8>,
+    signing_input: &'t str,
+    signature: &'t str,
+}
+
+impl<'t> Jws<'t> {
+    /// Takes a message apart.
+    ///
+    /// # Errors
+    /// [`Reason::TokenTooLarge`]; [`Reason::MalformedToken`] for what is not three parts of strict, unpadded base64url with a JSON
+    /// object in the first; [`Reason::CriticalHeader`].
+    pub fn parse(token: &'t str) -> Result<Self, Reason> {
+        if token.len() > MAX_TOKEN_BYTES {
+            return Err(Reason::TokenTooLarge);
+        }
+        let (signing_input, signature) = token.rsplit_once('.').ok_or(Reason::MalformedToken)?;
+        let (header, payload) = signing_input.split_once('.').ok_or(Reason::MalformedToken)?;
+        // More dots than two make it a JWE or nothing: neither is read.
+        if payload.contains('.') {
+            return Err(Reason::MalformedToken);
+        }
+        let header = json::object(&decode(header)?).map_err(|_| Reason::MalformedToken)?;
+        if header.contains_key("crit") {
+            return Err(Reason::CriticalHeader);
+        }
+        Ok(Self { header, payload: decode(payload)?, signing_input, signature })
+    }
+
+    /// The header, as it came.
+    #[must_use]
+    pub fn header(&self) -> &Map<String, Value> {
+        &self.header
+    }
+
+    /// A text member of the header; `Err` if it is there and no text.
+    pub(super) fn text(&self, name: &str) -> Result<Option<&str>, Reason> {
+        match self.header.get(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(_) => Err(Reason::MalformedToken),
+        }
+    }
+
+    /// The key that it names.
+    ///
+    /// # Errors
+    /// [`Reason::MalformedToken`] if `kid` is no text.
+    pub fn kid(&self) -> Result<Option<&str>, Reason> {
+        self.text("kid")
+    }
+
+    /// What was signed, decoded.
+    #[must_use]
+    pub fn payload(&self) -> &[u8] {
+        &self.payload
+    }
+
+    pub(super) fn signing_input(&self) -> &'t str {
+        self.signing_input
+    }
+
+    pub(super) fn signature(&self) -> &'t str {
+        self.signature
+    }
+}
+
+fn decode(part: &str) -> Result<Vec<u8>, Reason> {
+    URL_SAFE_NO_PAD.decode(part).map_err(|_| Reason::MalformedToken)
+}
