@@ -1,7 +1,15 @@
 //! Runs a folder of test vectors (`scripts/test-vectors.sh` says where they come from): each signed message goes to `KeySet::signer`
 //! with the keys that its file names, made as the gate makes them from a JWK set. What is to be refused must be refused; what is to be
 //! accepted must be accepted, unless it is signed by what the gate does not verify by choice: then it must be refused, too, and is counted.
-#![expect(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, reason = "a program that reports to people")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test with a main of its own"
+)]
 
 use std::collections::BTreeMap;
 use std::fs;
