@@ -6,6 +6,7 @@ pub mod demo;
 pub mod healthcheck;
 mod probe;
 pub mod serve;
+pub mod token;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -41,6 +42,9 @@ enum What {
     Healthcheck(healthcheck::Options),
     /// Makes a certificate for the gate, and the authority that its proxies are to believe.
     Certificate(certificate::Options),
+    /// Looks at a token.
+    #[command(subcommand)]
+    Token(token::Token),
 }
 
 /// A configuration, with what the command line says over it.
@@ -84,6 +88,7 @@ impl Command {
             What::Demo(options) => demo::run(&options),
             What::Healthcheck(options) => healthcheck::run(&options),
             What::Certificate(options) => certificate::run(&options),
+            What::Token(token) => token::run(&token),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! L1: from bytes, keys and `now` to verified claims. Nobody here knows where keys come from.
 
 pub mod algorithm;
+pub mod check;
 pub mod claims;
 pub mod issuer;
 pub mod json;
@@ -12,6 +13,7 @@ pub mod mapping;
 pub mod unverified;
 
 pub use algorithm::Algorithm;
+pub use check::{Check, Unwatched, Watch};
 pub use claims::VerifiedClaims;
 pub use issuer::Issuer;
 pub use jws::Jws;

@@ -19,7 +19,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("config", &["gate", "keys", "mistake", "policy", "protocol", "tls", "token"]),
     ("telemetry", &["config"]),
     ("server", &["clock", "config", "gate", "keys", "policy", "protocol", "tls"]),
-    ("cli", &["config", "server", "telemetry"]),
+    ("cli", &["config", "policy", "server", "telemetry", "token"]),
 ];
 
 /// What the pure core must not know: IO, the world's clock, async, HTTP.

@@ -8,7 +8,7 @@ use super::cache::{CacheState, Proven, TokenCache};
 use crate::clock::UnixTime;
 use crate::credential::{CredentialKind, Presented};
 use crate::policy::{Principal, Reason};
-use crate::token::{Issuer, KeySet, UnverifiedToken};
+use crate::token::{Check, Issuer, KeySet, UnverifiedToken, Unwatched, Watch};
 
 /// Tells who is asking.
 #[derive(Debug)]
@@ -79,6 +79,14 @@ impl Authenticator {
         principal.ok_or(Reason::NoCredential)
     }
 
+    /// Makes the checks that a request with this token would meet, watched, and remembers nothing of it. Keys are taken as they are now.
+    ///
+    /// # Errors
+    /// The first check that fails.
+    pub fn inspect(&self, token: &str, now: UnixTime, watch: &mut impl Watch) -> Result<(), Reason> {
+        self.prove(token, now, None, watch).map(drop)
+    }
+
     async fn verify(&self, token: &str, now: UnixTime) -> Result<Arc<Principal>, Reason> {
         let name = self.cache.name(token);
         if let Some(proven) = self.cache.get(name) {
@@ -88,7 +96,7 @@ impl Authenticator {
             }
             self.cache.forget(name);
         }
-        let proven = match self.prove(token, now, None) {
+        let proven = match self.prove(token, now, None, &mut Unwatched) {
             Err(Reason::UnknownKey) => self.prove_with_newer_keys(token, now).await?,
             other => other?,
         };
@@ -103,16 +111,18 @@ impl Authenticator {
             && self.keys.current(proven.issuer_index).is_some_and(|keys| keys.holds(proven.key))
     }
 
-    fn prove(&self, token: &str, now: UnixTime, newer: Option<&KeySet>) -> Result<Proven, Reason> {
-        let unverified = UnverifiedToken::parse(token)?;
-        let (index, issuer) = self.issuer_of(&unverified)?;
-        let verified = match newer {
-            Some(keys) => issuer.verify(unverified, keys, now)?,
-            None => {
-                let keys = self.keys.current(index).ok_or(Reason::KeysUnavailable)?;
-                issuer.verify(unverified, &keys, now)?
-            }
-        };
+    fn prove(
+        &self,
+        token: &str,
+        now: UnixTime,
+        newer: Option<&KeySet>,
+        watch: &mut impl Watch,
+    ) -> Result<Proven, Reason> {
+        let unverified = watch.made(Check::Form, UnverifiedToken::parse(token))?;
+        let (index, issuer) = watch.made(Check::Issuer, self.issuer_of(&unverified))?;
+        let current = if newer.is_none() { self.keys.current(index) } else { None };
+        let keys = watch.made(Check::Keys, newer.or(current.as_deref()).ok_or(Reason::KeysUnavailable))?;
+        let verified = issuer.verify_watched(unverified, keys, now, watch)?;
         let principal = issuer.principal(&verified, &self.kept_claims);
         Ok(Proven::new(issuer, index, &verified, principal, now))
     }
@@ -122,10 +132,14 @@ impl Authenticator {
         let (index, _) = self.issuer_of(&unverified)?;
         let kid = unverified.kid()?.ok_or(Reason::UnknownKey)?;
         let keys = self.keys.newer(index, kid).await.ok_or(Reason::UnknownKey)?;
-        self.prove(token, now, Some(&keys))
+        self.prove(token, now, Some(&keys), &mut Unwatched)
     }
 
-    fn issuer_of(&self, token: &UnverifiedToken<'_>) -> Result<(usize, &Arc<Issuer>), Reason> {
+    /// The issuer that a token names, and its place in the list.
+    ///
+    /// # Errors
+    /// [`Reason::UnknownIssuer`].
+    pub fn issuer_of(&self, token: &UnverifiedToken<'_>) -> Result<(usize, &Arc<Issuer>), Reason> {
         let index = token.issuer().and_then(|iss| self.by_identifier.get(iss)).ok_or(Reason::UnknownIssuer)?;
         let issuer = self.issuers.get(*index).ok_or(Reason::UnknownIssuer)?;
         Ok((*index, issuer))

@@ -104,6 +104,18 @@ impl Refresher {
         }
     }
 
+    /// Fetches once.
+    ///
+    /// # Errors
+    /// Why there are no keys.
+    pub async fn once(&self, store: &KeyStore) -> Result<(), String> {
+        let (News::Keys(loaded), _) = self.fetch(&mut Memory::default()).await? else {
+            return Err("the issuer says that nothing is new to somebody who has nothing".to_owned());
+        };
+        store.fetched(self.index, loaded);
+        Ok(())
+    }
+
     async fn fetch(&self, memory: &mut Memory) -> Result<(News, Option<Duration>), String> {
         let url = match &self.place {
             Place::Url(url) => url.clone(),

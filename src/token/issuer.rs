@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::claims::{self, Lifetime};
 use super::kind::Accepts;
 use super::mapping::Mapping;
-use super::{KeySet, UnverifiedToken, VerifiedClaims};
+use super::{Check, KeySet, UnverifiedToken, Unwatched, VerifiedClaims, Watch, keyset};
 use crate::clock::UnixTime;
 use crate::policy::{Principal, Reason};
 
@@ -19,6 +19,14 @@ pub enum Audiences {
     OneOf(Vec<Box<str>>),
     /// Anybody: the operator said so with `danger_any_audience`.
     Any,
+}
+
+impl Audiences {
+    fn check(&self, all: &Map<String, Value>) -> Result<(), Reason> {
+        let Self::OneOf(ours) = self else { return Ok(()) };
+        let meant = claims::audiences(all)?.iter().any(|theirs| ours.iter().any(|own| **own == **theirs));
+        meant.then_some(()).ok_or(Reason::WrongAudience)
+    }
 }
 
 /// How long a token may hold.
@@ -78,39 +86,57 @@ impl Issuer {
     /// # Errors
     /// The first check that fails.
     pub fn verify(&self, token: UnverifiedToken<'_>, keys: &KeySet, now: UnixTime) -> Result<VerifiedClaims, Reason> {
+        self.verify_watched(token, keys, now, &mut Unwatched)
+    }
+
+    /// The same, watched.
+    ///
+    /// # Errors
+    /// The first check that fails.
+    pub fn verify_watched(
+        &self,
+        token: UnverifiedToken<'_>,
+        keys: &KeySet,
+        now: UnixTime,
+        watch: &mut impl Watch,
+    ) -> Result<VerifiedClaims, Reason> {
         if token.issuer() != Some(&*self.issuer) {
             return Err(Reason::UnknownIssuer);
         }
-        let typ = token.jws().text("typ")?;
-        self.accepts.check_type(typ)?;
-        let key = keys.signer(token.jws())?.id();
-        let lifetime = self.check_claims(typ, token.claims(), now)?;
+        let jws = token.jws();
+        let typ =
+            watch.made(Check::Type, jws.text("typ").and_then(|typ| self.accepts.check_type(typ).map(|()| typ)))?;
+        let candidates = watch.made(Check::Key, keys.candidates(jws))?;
+        let key = watch.made(Check::Signature, keyset::signer(jws, candidates))?.id();
+        watch.made(Check::Kind, self.accepts.check_kind(typ, token.claims()))?;
+        let lifetime = self.check_claims(token.claims(), now, watch)?;
         let claims = token.into_claims();
-        let subject = self.mapping.subject(&claims)?;
+        let subject = watch.made(Check::Subject, self.mapping.subject(&claims))?;
         Ok(VerifiedClaims::new(claims, subject, lifetime, key))
     }
 
-    /// Everything but the signature.
-    fn check_claims(&self, typ: Option<&str>, all: &Map<String, Value>, now: UnixTime) -> Result<Lifetime, Reason> {
-        self.accepts.check_kind(typ, all)?;
+    /// What the claims must be, whoever says so.
+    fn check_claims(
+        &self,
+        all: &Map<String, Value>,
+        now: UnixTime,
+        watch: &mut impl Watch,
+    ) -> Result<Lifetime, Reason> {
         // Bound to a key or a certificate of its holder (RFC 7800), which nobody here can see yet: taken as a plain bearer token it
         // would serve whoever stole it.
-        if all.contains_key("cnf") {
-            return Err(Reason::SenderConstrained);
-        }
-        let lifetime = Lifetime::read(all, self.terms, now)?;
-        if let Audiences::OneOf(ours) = &self.audiences
-            && !claims::audiences(all)?.iter().any(|theirs| ours.iter().any(|own| **own == **theirs))
-        {
-            return Err(Reason::WrongAudience);
-        }
-        let party = || all.get("azp").or_else(|| all.get("client_id")).and_then(Value::as_str);
-        if !self.authorized_parties.is_empty()
-            && !party().is_some_and(|party| self.authorized_parties.iter().any(|own| **own == *party))
-        {
-            return Err(Reason::WrongParty);
-        }
+        let free = if all.contains_key("cnf") { Err(Reason::SenderConstrained) } else { Ok(()) };
+        watch.made(Check::Binding, free)?;
+        let lifetime = watch.made(Check::Lifetime, Lifetime::read(all, self.terms, now))?;
+        watch.made(Check::Audience, self.audiences.check(all))?;
+        watch.made(Check::Party, self.check_party(all))?;
         Ok(lifetime)
+    }
+
+    fn check_party(&self, all: &Map<String, Value>) -> Result<(), Reason> {
+        let party = || all.get("azp").or_else(|| all.get("client_id")).and_then(Value::as_str);
+        let ours = |party: &str| self.authorized_parties.iter().any(|own| **own == *party);
+        let allowed = self.authorized_parties.is_empty() || party().is_some_and(ours);
+        allowed.then_some(()).ok_or(Reason::WrongParty)
     }
 
     /// Who the verified claims speak of. Of the claims it keeps those named `kept`, beside roles, scopes and tier.

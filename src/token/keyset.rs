@@ -51,6 +51,12 @@ impl Key {
         self.kid.as_deref()
     }
 
+    /// The algorithms that it is bound to.
+    #[must_use]
+    pub fn algorithms(&self) -> &[Algorithm] {
+        &self.algorithms
+    }
+
     /// What identifies it.
     #[must_use]
     pub fn id(&self) -> KeyId {
@@ -120,29 +126,46 @@ impl KeySet {
         self.named.contains_key(kid)
     }
 
-    /// The key that signed the message: the one place where a signature is checked.
+    /// The keys that may have signed the message, none of them tried yet.
     ///
-    /// A message with `kid` is checked with the keys of that name, or, if none has it, with the keys
-    /// that have no name (a PEM file, an HMAC secret). One without `kid` is tried with at most
-    /// four keys that fit its algorithm.
+    /// For a message with `kid` those of that name, or, if none has it, those that have no name (a PEM
+    /// file, an HMAC secret). For one without `kid` at most four that fit its algorithm.
     ///
     /// # Errors
-    /// [`Reason::UnknownKey`], [`Reason::AlgorithmNotAllowed`] or [`Reason::BadSignature`].
-    pub fn signer(&self, jws: &Jws<'_>) -> Result<&Arc<Key>, Reason> {
-        let algorithm = jws.text("alg")?.and_then(Algorithm::named).ok_or(Reason::AlgorithmNotAllowed)?;
-        let candidates: Vec<&Arc<Key>> = match jws.kid()? {
+    /// [`Reason::UnknownKey`] or [`Reason::AlgorithmNotAllowed`].
+    pub fn candidates(&self, jws: &Jws<'_>) -> Result<Vec<&Arc<Key>>, Reason> {
+        let algorithm = algorithm(jws)?;
+        let mut keys: Vec<&Arc<Key>> = match jws.kid()? {
             Some(kid) => self.named.get(kid).unwrap_or(&self.unnamed).iter().collect(),
             None => self.unnamed.iter().chain(self.named.values().flatten()).collect(),
         };
-        if candidates.is_empty() {
+        if keys.is_empty() {
             return Err(Reason::UnknownKey);
         }
-        let mut fitting =
-            candidates.into_iter().filter(|key| key.algorithms.contains(&algorithm)).take(MAX_TRIES).peekable();
-        if fitting.peek().is_none() {
-            return Err(Reason::AlgorithmNotAllowed);
-        }
-        let input = jws.signing_input().as_bytes();
-        fitting.find(|key| key.verifies(algorithm, input, jws.signature())).ok_or(Reason::BadSignature)
+        keys.retain(|key| key.algorithms.contains(&algorithm));
+        keys.truncate(MAX_TRIES);
+        if keys.is_empty() { Err(Reason::AlgorithmNotAllowed) } else { Ok(keys) }
     }
+
+    /// The key that signed the message.
+    ///
+    /// # Errors
+    /// As [`KeySet::candidates`], or [`Reason::BadSignature`].
+    pub fn signer(&self, jws: &Jws<'_>) -> Result<&Arc<Key>, Reason> {
+        signer(jws, self.candidates(jws)?)
+    }
+}
+
+fn algorithm(jws: &Jws<'_>) -> Result<Algorithm, Reason> {
+    jws.text("alg")?.and_then(Algorithm::named).ok_or(Reason::AlgorithmNotAllowed)
+}
+
+/// The key among the candidates that signed the message: the one place where a signature is checked.
+///
+/// # Errors
+/// [`Reason::BadSignature`].
+pub(super) fn signer<'k>(jws: &Jws<'_>, candidates: Vec<&'k Arc<Key>>) -> Result<&'k Arc<Key>, Reason> {
+    let (algorithm, input) = (algorithm(jws)?, jws.signing_input().as_bytes());
+    let mut candidates = candidates.into_iter();
+    candidates.find(|key| key.verifies(algorithm, input, jws.signature())).ok_or(Reason::BadSignature)
 }

@@ -7,6 +7,7 @@ mod contract;
 mod credentials;
 mod dialects;
 mod endpoints;
+pub(crate) mod inspect;
 mod metrics;
 mod operations;
 mod probe;

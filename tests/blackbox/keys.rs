@@ -10,6 +10,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
 
+use crate::api::inspect::inspect;
 use crate::support::gate::{Config, Gate, KEY, claims};
 use crate::support::signer::Signer;
 
@@ -177,4 +178,24 @@ fn a_url_that_strangers_could_answer_refuses_to_start() {
     let (code, text) = Config::shop().edit("jwks_file: jwks.json", "jwks_file: jwks.json\n      refresh: 5s").check();
     assert_eq!(code, 64);
     assert!(text.contains("nothing is fetched"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_is_inspected_with_fetched_keys_only_if_one_says_so() {
+    let issuer = Issuer::start(FREE, set(&[&KEY])).await;
+    let folder = config(issuer.address).write();
+    let token = KEY.token(&claims(json!({})));
+    let verdict = |arguments: &[&str]| {
+        let output = inspect(folder.path(), &token, arguments);
+        (output.status.code(), String::from_utf8(output.stdout).unwrap().lines().last().unwrap().to_owned())
+    };
+    let (code, line) = verdict(&[]);
+    assert_eq!((code, *issuer.asked.lock().unwrap()), (Some(1), 0), "nobody is asked");
+    assert!(line.starts_with("verdict: keys_unavailable - "), "{line}");
+    let (code, line) = verdict(&["--fetch"]);
+    assert_eq!((code, *issuer.asked.lock().unwrap()), (Some(0), 1), "{line}");
+    issuer.says(http("500 Internal Server Error", ""));
+    let output = inspect(folder.path(), &token, &["--fetch"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("keys cannot be fetched: "), "{output:?}");
 }

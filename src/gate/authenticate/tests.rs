@@ -175,3 +175,37 @@ fn a_cache_holds_no_more_than_its_bound() {
     cache.settle();
     assert!((1..400).contains(&cache.len()), "{}", cache.len());
 }
+
+/// Which checks were made, and what came of them.
+#[derive(Default)]
+struct Seen(Vec<(Check, Option<Reason>)>);
+
+impl Watch for Seen {
+    fn made<T>(&mut self, check: Check, result: Result<T, Reason>) -> Result<T, Reason> {
+        self.0.push((check, result.as_ref().err().copied()));
+        result
+    }
+}
+
+#[test]
+fn every_check_is_seen_once_in_its_order_and_none_after_the_first_that_fails() {
+    let signer = Signer::new("k", "EdDSA");
+    let authenticator = authenticator(&Changing::with(&[&signer]));
+    let mut seen = Seen::default();
+    let verdict = authenticator.inspect(&signer.token(&claims("a", "alice")), NOW, &mut seen);
+    assert_eq!(verdict, Ok(()));
+    assert_eq!(seen.0, Check::ALL.iter().map(|check| (*check, None)).collect::<Vec<_>>());
+
+    let mut seen = Seen::default();
+    let verdict = authenticator.inspect(&signer.token(&claims("a", "")), NOW, &mut seen);
+    assert_eq!(
+        (verdict, seen.0.last().copied()),
+        (Err(Reason::NoSubject), Some((Check::Subject, Some(Reason::NoSubject))))
+    );
+    let mut seen = Seen::default();
+    let verdict = authenticator.inspect(&Signer::new("k", "EdDSA").token(&claims("a", "alice")), NOW, &mut seen);
+    assert_eq!((verdict, seen.0.len()), (Err(Reason::BadSignature), 6));
+    assert_eq!(authenticator.cache_state().hits + authenticator.cache_state().misses, 0, "the cache is not asked");
+    authenticator.cache.settle();
+    assert!(authenticator.cache.is_empty(), "nothing is remembered");
+}
