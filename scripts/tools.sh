@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Installs the proxies that the demo and the black-box tests run against, and what the tests read manifests with, into the
-# git-ignored folder .tools/:
+# Installs the proxies that the demo and the black-box tests run against, the tests' OpenID Provider, and what the tests read
+# manifests with, into the git-ignored folder .tools/:
 #
-#   scripts/tools.sh                  all: traefik, envoy, nginx, caddy, kustomize, compose-spec, python
+#   scripts/tools.sh                  all: traefik, envoy, nginx, caddy, kustomize, compose-spec, python, op
 #   scripts/tools.sh traefik envoy    the named ones
 #
 # Afterwards .tools/bin/traefik and so on are links to the real programs. They are not wrappers on purpose: the process that is
@@ -38,7 +38,7 @@ envoy   sha256:55828002a71f9bd4034650df412feafbce419c33d2687aaaa8c742a856ae07ea 
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 readonly root tools="$root/.tools" requirements="$root/tests/kubernetes/requirements.txt"
-readonly ALL='traefik envoy nginx caddy kustomize compose-spec python'
+readonly ALL='traefik envoy nginx caddy kustomize compose-spec python op'
 scratch=''
 
 main() {
@@ -56,6 +56,10 @@ install_tool() {
   local tool=$1 package version binary
   if [ "$tool" = python ]; then
     install_python
+    return
+  fi
+  if [ "$tool" = op ]; then
+    install_op
     return
   fi
   read -r package version binary <<<"$(awk -v tool="$tool" '$1 == tool { print $2, $3, $4 }' <<<"$MODULES")"
@@ -111,6 +115,27 @@ install_python() {
   fi
   # By this folder: called through a link to the program itself it would not find its libraries.
   ln -sfn "${folder##*/}" "$tools/python"
+}
+
+# The libraries of tests/op, by its package-lock.json, whose sums npm checks. The program itself is a link: it is run where its
+# libraries are (node --preserve-symlinks-main), and is always the one of the working copy.
+install_op() {
+  local folder source="$root/tests/op" major
+  folder="$tools/op-$(sha256sum "$source/package-lock.json" | head -c 12)"
+  major=$(node --version 2>/dev/null | sed 's/^v\([0-9]*\).*/\1/')
+  [ "${major:-0}" -ge 20 ] || fail "op runs on Node.js 20 or newer, which is missing: https://nodejs.org/en/download"
+  if [ ! -d "$folder/node_modules" ]; then
+    echo "tools.sh: installing the tests' OpenID Provider" >&2
+    command -v npm >/dev/null || fail "op is installed with npm, which is missing: https://nodejs.org/en/download"
+    make_scratch
+    mkdir "$scratch/op"
+    cp "$source/package.json" "$source/package-lock.json" "$scratch/op/"
+    quietly "cannot install op's libraries" npm ci --prefix "$scratch/op" --ignore-scripts --no-audit --no-fund
+    ln -s ../../tests/op/op.mjs "$scratch/op/op.mjs"
+    rm -rf "$folder"
+    mv "$scratch/op" "$folder"
+  fi
+  ln -sfn "${folder##*/}" "$tools/op"
 }
 
 # Unpacks one Debian package, and installs the libraries that it needs where they are missing: none of them has a service.
@@ -181,7 +206,7 @@ make_scratch() {
 quietly() {
   local what=$1 log="$scratch/log"
   shift
-  "$@" >"$log" 2>&1 || fail "$what: $(grep -m 1 -E '^(ERROR|E):' "$log" || tail -n 1 "$log")"
+  "$@" >"$log" 2>&1 || fail "$what: $(grep -m 1 -E '^(ERROR:|E:|npm error)' "$log" || tail -n 1 "$log")"
 }
 
 fail() {

@@ -85,7 +85,7 @@ impl KeyStore {
     fn fetched(&self, issuer: usize, loaded: file::Loaded) {
         let Some(slot) = self.0.get(issuer) else { return };
         slot.current.store(Some(Held::now(loaded)));
-        slot.ended(&slot.fetched);
+        slot.ended(true);
     }
 
     /// A fetch has shown that the keys are still the same.
@@ -93,18 +93,18 @@ impl KeyStore {
         let Some(slot) = self.0.get(issuer) else { return };
         let held = slot.current.load_full();
         slot.current.store(held.map(|held| Arc::new(Held { since: Instant::now(), ..Held::clone(&held) })));
-        slot.ended(&slot.fetched);
+        slot.ended(true);
     }
 
-    /// A fetch has brought nothing. The last good set serves on until it is older than `max_stale`; tells whether it is.
-    fn failed(&self, issuer: usize, max_stale: Duration) -> bool {
-        let Some(slot) = self.0.get(issuer) else { return false };
-        let too_old = slot.current.load().as_ref().is_some_and(|held| held.since.elapsed() > max_stale);
-        if too_old {
+    /// A fetch has brought nothing. The last good set serves on until it is older than `max_stale`; tells for how long yet.
+    fn failed(&self, issuer: usize, max_stale: Duration) -> Option<Duration> {
+        let slot = self.0.get(issuer)?;
+        let rest = slot.current.load().as_ref().and_then(|held| max_stale.checked_sub(held.since.elapsed()));
+        if rest.is_none() {
             slot.current.store(None);
         }
-        slot.ended(&slot.failed);
-        too_old
+        slot.ended(false);
+        rest
     }
 
     /// How an issuer's keys fare.
@@ -123,10 +123,11 @@ impl KeyStore {
 }
 
 impl Slot {
-    fn ended(&self, count: &AtomicU64) {
+    fn ended(&self, brought: bool) {
+        let count = if brought { &self.fetched } else { &self.failed };
         count.fetch_add(1, Ordering::Relaxed);
         if let Some(asked) = &self.asked {
-            asked.end();
+            asked.end(brought);
         }
     }
 }
@@ -147,15 +148,7 @@ impl Keys for KeyStore {
         Box::pin(async move {
             let slot = self.0.get(issuer)?;
             let asked = slot.asked.as_ref()?;
-            if !asked.wait_for(kid).await {
-                return None;
-            }
-            let keys = self.current(issuer)?;
-            if !keys.names(kid) {
-                asked.is_absent(kid);
-                return None;
-            }
-            Some(keys)
+            asked.wait_for(kid, || self.current(issuer).filter(|keys| keys.names(kid))).await
         })
     }
 }

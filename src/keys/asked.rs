@@ -13,14 +13,11 @@ const WAIT: Duration = Duration::from_millis(400);
 /// How many may wait. Each holds a connection of its proxy; who sends forged names while an issuer hangs must not hold more.
 const MOST_WAITING: usize = 256;
 
-/// After a fetch, the next that a name asks for begins so much later: who came while the last one ran is answered by it, and 2 000 at
-/// once cause two fetches.
-const GAP: Duration = Duration::from_millis(500);
-
-/// Fetches that names may cause: so many at once, then one each [`REFILL`]. A real rotation needs one; a flood of forged names is
-/// worth one request in ten seconds to the issuer (T-H2), and a new key is still found by it.
-const BUDGET: u32 = 4;
-const REFILL: Duration = Duration::from_secs(10);
+/// Fetches that names may cause: so many at once, then one each [`REFILL`]. A real rotation needs one, and a second if the first
+/// was under way before the key was published; so 2 000 names at once cause two. A flood of forged names is worth one request in
+/// eight seconds to the issuer (T-H2), so that a new key is found among them within ten.
+const BUDGET: u32 = 2;
+const REFILL: Duration = Duration::from_secs(8);
 
 /// How long a name that was looked for and not found causes nothing: the same token sent over and over uses up no budget.
 const ABSENT_FOR: Duration = REFILL;
@@ -33,39 +30,37 @@ const MOST_ABSENT: usize = 1024;
 pub(super) struct Asked {
     state: Mutex<State>,
     kick: Notify,
-    /// How many fetches have ended.
-    ended: watch::Sender<u64>,
+    last: watch::Sender<Ended>,
     hasher: ahash::RandomState,
+}
+
+/// The fetch that ended last.
+#[derive(Debug, Default)]
+struct Ended {
+    number: u64,
+    brought: bool,
 }
 
 #[derive(Debug)]
 struct State {
+    /// How many fetches have begun: the number of the last one.
+    begun: u64,
     fetching: bool,
     /// A fetch is wanted and has not begun.
     wanted: bool,
-    last_end: Option<Instant>,
-    tokens: u32,
+    budget: u32,
     refilled: Instant,
     absent: HashMap<u64, Instant>,
     waiting: usize,
 }
 
-/// What an asker is to do.
-#[derive(Debug, PartialEq, Eq)]
-enum Turn {
-    /// Nothing will come of it.
-    Leave,
-    /// Wait for the fetch.
-    Wait,
-}
-
 impl Default for Asked {
     fn default() -> Self {
         let state = State {
+            begun: 0,
             fetching: false,
             wanted: false,
-            last_end: None,
-            tokens: BUDGET,
+            budget: BUDGET,
             refilled: Instant::now(),
             absent: HashMap::new(),
             waiting: 0,
@@ -73,60 +68,75 @@ impl Default for Asked {
         Self {
             state: Mutex::new(state),
             kick: Notify::new(),
-            ended: watch::Sender::new(0),
+            last: watch::Sender::default(),
             hasher: ahash::RandomState::new(),
         }
     }
 }
 
 impl Asked {
-    /// Waits, if that makes sense, for a fetch that may bring the key `kid`; tells whether one has ended.
-    pub(super) async fn wait_for(&self, kid: &str) -> bool {
+    /// Waits, if that makes sense, for a fetch that may bring the key `kid`, which `find` then finds.
+    pub(super) async fn wait_for<T>(&self, kid: &str, find: impl Fn() -> Option<T>) -> Option<T> {
+        let name = self.hasher.hash_one(kid);
         // Before anything else: an end between here and the wait is seen.
-        let mut ended = self.ended.subscribe();
-        let turn = self.state().turn(self.hasher.hash_one(kid), Instant::now());
-        if self.state().wanted {
-            self.kick.notify_one();
+        let mut last = self.last.subscribe();
+        // Somebody else's fetch may have brought it since it was missed.
+        if let Some(found) = find() {
+            return Some(found);
         }
-        if turn == Turn::Leave {
-            return false;
-        }
-        let _waiting = Waiting(self);
-        tokio::time::timeout(WAIT, ended.changed()).await.is_ok_and(|changed| changed.is_ok())
+        // What a fetch that is under way does not bring may have been published since it began: only a later one tells.
+        let conclusive = self.state().begun.saturating_add(1);
+        let _waiting = Waiting::enter(self)?;
+        let answered = async {
+            loop {
+                let goes_on = self.state().turn(name, Instant::now());
+                if !goes_on {
+                    return None;
+                }
+                self.kick.notify_one();
+                last.changed().await.ok()?;
+                let (number, brought) = {
+                    let ended = last.borrow_and_update();
+                    (ended.number, ended.brought)
+                };
+                if let Some(found) = find() {
+                    return Some(found);
+                }
+                if number >= conclusive {
+                    if brought {
+                        self.state().remember(name, Instant::now());
+                    }
+                    return None;
+                }
+            }
+        };
+        tokio::time::timeout(WAIT, answered).await.ok().flatten()
     }
 
-    /// Remembers that the newest keys have none of that name.
-    pub(super) fn is_absent(&self, kid: &str) {
-        self.state().remember(self.hasher.hash_one(kid), Instant::now());
-    }
-
-    /// Waits until a fetch is wanted, and may begin.
+    /// Waits until a fetch is wanted.
     pub(super) async fn wanted(&self) {
         // A kick may be left over from a name that a fetch has answered meanwhile.
         while !self.state().wanted {
             self.kick.notified().await;
-        }
-        let last = self.state().last_end;
-        if let Some(rest) = last.and_then(|last| GAP.checked_sub(last.elapsed())) {
-            tokio::time::sleep(rest).await;
         }
     }
 
     /// A fetch begins.
     pub(super) fn begin(&self) {
         let mut state = self.state();
+        state.begun = state.begun.saturating_add(1);
         state.fetching = true;
         state.wanted = false;
     }
 
-    /// A fetch has ended, one way or the other.
-    pub(super) fn end(&self) {
-        {
+    /// It has ended, and has brought keys or has not.
+    pub(super) fn end(&self, brought: bool) {
+        let number = {
             let mut state = self.state();
             state.fetching = false;
-            state.last_end = Some(Instant::now());
-        }
-        self.ended.send_modify(|count| *count = count.wrapping_add(1));
+            state.begun
+        };
+        self.last.send_replace(Ended { number, brought });
     }
 
     /// The lock is held for a few instructions and never across a wait.
@@ -138,6 +148,18 @@ impl Asked {
 /// One who waits, until it does no longer.
 struct Waiting<'a>(&'a Asked);
 
+impl<'a> Waiting<'a> {
+    fn enter(asked: &'a Asked) -> Option<Self> {
+        let mut state = asked.state();
+        if state.waiting >= MOST_WAITING {
+            return None;
+        }
+        state.waiting = state.waiting.saturating_add(1);
+        drop(state);
+        Some(Self(asked))
+    }
+}
+
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         let mut state = self.0.state();
@@ -146,36 +168,28 @@ impl Drop for Waiting<'_> {
 }
 
 impl State {
-    fn turn(&mut self, name: u64, now: Instant) -> Turn {
+    /// Whether a fetch is on its way for whoever asks for this name, or is now.
+    fn turn(&mut self, name: u64, now: Instant) -> bool {
         if self.absent.get(&name).is_some_and(|until| *until > now) {
-            return Turn::Leave;
+            return false;
         }
-        let rests = self.last_end.is_some_and(|end| now.saturating_duration_since(end) < GAP);
         if !self.fetching && !self.wanted {
-            if !self.spend(now) {
-                return Turn::Leave;
-            }
-            self.wanted = true;
+            self.wanted = self.spend(now);
         }
-        // In the pause after a fetch the next one is on its way, but a decision is not to wait for that.
-        if (rests && !self.fetching) || self.waiting >= MOST_WAITING {
-            return Turn::Leave;
-        }
-        self.waiting = self.waiting.saturating_add(1);
-        Turn::Wait
+        self.fetching || self.wanted
     }
 
     fn spend(&mut self, now: Instant) -> bool {
-        while self.tokens < BUDGET && now.saturating_duration_since(self.refilled) >= REFILL {
-            self.tokens = self.tokens.saturating_add(1);
+        while self.budget < BUDGET && now.saturating_duration_since(self.refilled) >= REFILL {
+            self.budget = self.budget.saturating_add(1);
             self.refilled = self.refilled.checked_add(REFILL).unwrap_or(now);
         }
-        if self.tokens == BUDGET {
+        if self.budget == BUDGET {
             self.refilled = now;
         }
-        match self.tokens.checked_sub(1) {
+        match self.budget.checked_sub(1) {
             Some(rest) => {
-                self.tokens = rest;
+                self.budget = rest;
                 true
             }
             None => false,

@@ -59,7 +59,7 @@ impl Discovery {
                 Fetched::New(Fresh { body, .. }) => {
                     return self.read(&body, fetcher).map_err(|why| format!("{place}: {why}"));
                 }
-                Fetched::Absent | Fetched::Same => {}
+                Fetched::Absent | Fetched::Same(_) => {}
             }
         }
         let places: Vec<&str> = self.places.iter().map(Url::as_str).collect();

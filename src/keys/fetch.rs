@@ -34,8 +34,8 @@ pub struct Fetcher {
 pub enum Fetched {
     /// A new document.
     New(Fresh),
-    /// The same as before (304).
-    Same,
+    /// The same as before (304), and how long it may be kept from now on (RFC 9111 section 4.3.4).
+    Same(Option<Duration>),
     /// None of this name (404 or 410).
     Absent,
 }
@@ -105,7 +105,9 @@ impl Fetcher {
         let mut response = request.send().await.map_err(told)?;
         match response.status() {
             StatusCode::OK => {}
-            StatusCode::NOT_MODIFIED if conditional => return Ok(Fetched::Same),
+            StatusCode::NOT_MODIFIED if conditional => {
+                return Ok(Fetched::Same(max_age(response.headers())));
+            }
             StatusCode::NOT_FOUND | StatusCode::GONE => return Ok(Fetched::Absent),
             status => return Err(format!("the answer is {status}")),
         }

@@ -53,7 +53,8 @@ pub struct Refresher {
 struct Memory {
     /// Where the metadata says that the keys are, and when it did.
     discovered: Option<(Url, Instant)>,
-    etag: Option<String>,
+    /// The version of the keys that were found last, and where: elsewhere it says nothing.
+    version: Option<(Url, String)>,
 }
 
 /// What a fetch has brought.
@@ -84,15 +85,15 @@ impl Refresher {
                         }
                     }
                     failure = FIRST_PAUSE;
-                    max_age.map_or(self.every, |age| age.clamp(SHORTEST_KEEP.min(self.every), self.every))
+                    self.kept(max_age)
                 }
                 Err(why) => {
                     memory = Memory::default();
-                    let dropped = store.failed(self.index, self.max_stale);
-                    let now =
-                        if dropped { "they are too old and serve no longer" } else { "the last good ones serve on" };
+                    let rest = store.failed(self.index, self.max_stale);
+                    let now = rest.map_or("none serve", |_| "the last good ones serve on");
                     tracing::warn!(issuer, why, "keys cannot be fetched; {now}");
-                    let pause = failure;
+                    // The next attempt is no later than the end of the keys that serve: what fails then lets them go.
+                    let pause = failure.min(rest.unwrap_or(failure));
                     failure = failure.saturating_mul(2).min(LONGEST_PAUSE);
                     pause
                 }
@@ -116,6 +117,11 @@ impl Refresher {
         Ok(())
     }
 
+    /// How long keys are kept for which their server says this.
+    fn kept(&self, max_age: Option<Duration>) -> Duration {
+        max_age.map_or(self.every, |age| age.clamp(SHORTEST_KEEP.min(self.every), self.every))
+    }
+
     async fn fetch(&self, memory: &mut Memory) -> Result<(News, Option<Duration>), String> {
         let url = match &self.place {
             Place::Url(url) => url.clone(),
@@ -127,12 +133,13 @@ impl Refresher {
                 }
             },
         };
-        match self.fetcher.get(&url, memory.etag.as_deref()).await.map_err(|why| format!("{url}: {why}"))? {
-            Fetched::Same => Ok((News::Same, None)),
+        let version = memory.version.as_ref().filter(|(at, _)| *at == url).map(|(_, etag)| etag.as_str());
+        match self.fetcher.get(&url, version).await.map_err(|why| format!("{url}: {why}"))? {
+            Fetched::Same(max_age) => Ok((News::Same, max_age)),
             Fetched::Absent => Err(format!("{url}: there is nothing")),
             Fetched::New(fresh) => {
                 let loaded = file::jwk_set(&fresh.body, &self.allowed).map_err(|why| format!("{url}: {why}"))?;
-                memory.etag = fresh.etag;
+                memory.version = fresh.etag.map(|etag| (url, etag));
                 Ok((News::Keys(loaded), fresh.max_age))
             }
         }

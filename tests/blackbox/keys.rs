@@ -1,77 +1,21 @@
-//! Keys from a URL. The issuer here is a small server of the test's own, since it must misbehave at will; real OpenID providers
-//! come with discovery.
+//! Keys from a URL. The issuer here is a stand-in, since it must misbehave at will; `issuers` has a real OpenID Provider.
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::net::SocketAddr;
 
-use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
-use tokio::task::AbortHandle;
+use serde_json::json;
 
 use crate::api::inspect::inspect;
-use crate::support::gate::{Config, Gate, KEY, claims};
+use crate::support::gate::{Config, Gate, KEY, claims, within};
 use crate::support::signer::Signer;
-
-/// Serves whatever it was last told to, as `/jwks`; counts how often it was asked.
-struct Issuer {
-    address: SocketAddr,
-    answer: Arc<Mutex<String>>,
-    asked: Arc<Mutex<usize>>,
-    task: AbortHandle,
-}
-
-impl Issuer {
-    async fn start(at: SocketAddr, answer: String) -> Self {
-        let listener = TcpListener::bind(at).await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let (answer, asked) = (Arc::new(Mutex::new(answer)), Arc::new(Mutex::new(0)));
-        let (answers, count) = (Arc::clone(&answer), Arc::clone(&asked));
-        let task = tokio::spawn(async move {
-            while let Ok((mut stream, _)) = listener.accept().await {
-                let mut head = Vec::new();
-                while !head.ends_with(b"\r\n\r\n") && stream.read_buf(&mut head).await.unwrap_or_default() > 0 {}
-                *count.lock().unwrap() += 1;
-                let answer = answers.lock().unwrap().clone();
-                // The gate may have hung up on an answer that is too long.
-                stream.write_all(answer.as_bytes()).await.ok();
-            }
-        });
-        Self { address, answer, asked, task: task.abort_handle() }
-    }
-
-    fn says(&self, answer: String) {
-        *self.answer.lock().unwrap() = answer;
-    }
-}
-
-impl Drop for Issuer {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-fn http(status: &str, body: &str) -> String {
-    format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len())
-}
+use crate::support::stand_in::{FREE, StandIn, http, jwks};
 
 fn set(keys: &[&Signer]) -> String {
-    let keys: Vec<Value> = keys.iter().map(|key| key.jwk()).collect();
-    http("200 OK", &json!({"keys": keys}).to_string())
+    http("200 OK", "", &jwks(keys))
 }
 
 fn config(address: SocketAddr) -> Config {
     let keys = format!("jwks_url: \"http://{address}/jwks\"\n      refresh: 1s\n    danger_allow_http_issuer: true");
     Config::shop().edit("jwks_file: jwks.json", &keys)
-}
-
-async fn within(what: &str, condition: impl AsyncFn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while !condition().await {
-        assert!(Instant::now() < deadline, "{what}: not in time");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
 }
 
 async fn status(gate: &Gate, key: &Signer) -> u16 {
@@ -85,12 +29,10 @@ fn fetches(result: &str) -> String {
     format!("portcullis_key_fetches_total{{issuer=\"shop\",result=\"{result}\"}}")
 }
 
-const FREE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-
 #[tokio::test]
 async fn an_issuer_that_is_down_at_the_start_is_waited_for() {
     // An address where nobody listens: it was ours a moment ago.
-    let address = Issuer::start(FREE, String::new()).await.address;
+    let address = StandIn::start(FREE, String::new()).await.address;
     let gate = Gate::start(&config(address));
     let ready = gate.admin_get("/ready").await;
     assert_eq!((ready.status, ready.json()["issuers_without_keys"].clone()), (503, json!(["shop"])));
@@ -104,7 +46,7 @@ async fn an_issuer_that_is_down_at_the_start_is_waited_for() {
     assert!(gate.metric(&fetches("failed")).await > Some(0.0));
     assert_eq!(gate.metric(&fetches("ok")).await, Some(0.0));
 
-    let _issuer = Issuer::start(address, set(&[&KEY])).await;
+    let _issuer = StandIn::start(address, set(&[&KEY])).await;
     within("ready", async || gate.admin_get("/ready").await.status == 200).await;
     assert_eq!(gate.metric("portcullis_ready").await, Some(1.0));
     assert!(gate.metric(AGE).await.is_some() && gate.metric(&fetches("ok")).await > Some(0.0));
@@ -114,18 +56,18 @@ async fn an_issuer_that_is_down_at_the_start_is_waited_for() {
 #[tokio::test]
 async fn t_e9_the_last_good_set_serves_on_whatever_the_issuer_says() {
     let stranger = &Signer::new("test", "EdDSA");
-    let elsewhere = Issuer::start(FREE, set(&[stranger])).await;
+    let elsewhere = StandIn::start(FREE, set(&[stranger])).await;
     let cases = [
-        http("500 Internal Server Error", ""),
-        http("404 Not Found", &set(&[stranger])),
-        http("200 OK", "<html>"),
-        http("200 OK", "{\"keys\": []}"),
-        http("200 OK", &format!("{{\"keys\": [], \"pad\": \"{}\"}}", "x".repeat(2 * 1024 * 1024))),
-        format!("HTTP/1.1 302 Found\r\nLocation: http://{}/jwks\r\nContent-Length: 0\r\n\r\n", elsewhere.address),
+        http("500 Internal Server Error", "", ""),
+        http("404 Not Found", "", &set(&[stranger])),
+        http("200 OK", "", "<html>"),
+        http("200 OK", "", "{\"keys\": []}"),
+        http("200 OK", "", &format!("{{\"keys\": [], \"pad\": \"{}\"}}", "x".repeat(2 * 1024 * 1024))),
+        http("302 Found", &format!("Location: http://{}/jwks\r\n", elsewhere.address), ""),
         "nonsense\r\n\r\n".to_owned(),
     ];
     let serves_on = cases.iter().map(async |bad| {
-        let issuer = Issuer::start(FREE, set(&[&KEY])).await;
+        let issuer = StandIn::start(FREE, set(&[&KEY])).await;
         let gate = Gate::start(&config(issuer.address));
         within("the first keys", async || status(&gate, &KEY).await == 200).await;
         issuer.says(bad.clone());
@@ -140,12 +82,12 @@ async fn t_e9_the_last_good_set_serves_on_whatever_the_issuer_says() {
         assert_eq!(status(&gate, &KEY).await, 200);
     });
     futures_util::future::join_all(serves_on).await;
-    assert_eq!(*elsewhere.asked.lock().unwrap(), 0, "redirects are not followed");
+    assert_eq!(elsewhere.asked().len(), 0, "redirects are not followed");
 }
 
 #[tokio::test]
 async fn a_fetched_set_replaces_the_last_one_whole() {
-    let issuer = Issuer::start(FREE, set(&[&KEY])).await;
+    let issuer = StandIn::start(FREE, set(&[&KEY])).await;
     let gate = Gate::start(&config(issuer.address));
     within("the first keys", async || status(&gate, &KEY).await == 200).await;
     let new = Signer::new("new", "ES256");
@@ -182,7 +124,7 @@ fn a_url_that_strangers_could_answer_refuses_to_start() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_is_inspected_with_fetched_keys_only_if_one_says_so() {
-    let issuer = Issuer::start(FREE, set(&[&KEY])).await;
+    let issuer = StandIn::start(FREE, set(&[&KEY])).await;
     let folder = config(issuer.address).write();
     let token = KEY.token(&claims(json!({})));
     let verdict = |arguments: &[&str]| {
@@ -190,11 +132,11 @@ async fn a_token_is_inspected_with_fetched_keys_only_if_one_says_so() {
         (output.status.code(), String::from_utf8(output.stdout).unwrap().lines().last().unwrap().to_owned())
     };
     let (code, line) = verdict(&[]);
-    assert_eq!((code, *issuer.asked.lock().unwrap()), (Some(1), 0), "nobody is asked");
+    assert_eq!((code, issuer.asked().len()), (Some(1), 0), "nobody is asked");
     assert!(line.starts_with("verdict: keys_unavailable - "), "{line}");
     let (code, line) = verdict(&["--fetch"]);
-    assert_eq!((code, *issuer.asked.lock().unwrap()), (Some(0), 1), "{line}");
-    issuer.says(http("500 Internal Server Error", ""));
+    assert_eq!((code, issuer.asked().len()), (Some(0), 1), "{line}");
+    issuer.says(http("500 Internal Server Error", "", ""));
     let output = inspect(folder.path(), &token, &["--fetch"]);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert!(String::from_utf8_lossy(&output.stderr).contains("keys cannot be fetched: "), "{output:?}");

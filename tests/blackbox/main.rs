@@ -12,6 +12,7 @@
 
 mod api;
 mod container;
+mod issuers;
 mod keys;
 mod kubernetes;
 mod proxies;

@@ -54,6 +54,15 @@ pub(crate) fn token(subject: &str, roles: &[&str]) -> String {
     KEY.token(&claims(json!({"sub": subject, "roles": roles})))
 }
 
+/// Waits until something is so; panics if it is not within ten seconds.
+pub(crate) async fn within(what: &str, condition: impl AsyncFn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !condition().await {
+        assert!(Instant::now() < deadline, "{what}: not in time");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 /// The files of a gate.
 #[derive(Debug, Clone)]
 pub(crate) struct Config {

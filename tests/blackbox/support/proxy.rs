@@ -484,7 +484,11 @@ impl Drop for Process {
 
 /// A program that `scripts/tools.sh` has installed.
 pub(crate) fn tool(name: &str) -> PathBuf {
-    let inside = if name == "python" { "python/bin/python3".to_owned() } else { format!("bin/{name}") };
+    let inside = match name {
+        "python" => "python/bin/python3".to_owned(),
+        "op" => "op/op.mjs".to_owned(),
+        _ => format!("bin/{name}"),
+    };
     let path = root().join(".tools").join(inside);
     assert!(path.exists(), "{name} is not installed: run scripts/tools.sh {name}");
     path
