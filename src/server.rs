@@ -35,6 +35,15 @@ const BACKLOG: u32 = 4096;
 /// How long a peer may take to send the head of its request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long a peer may take to agree on keys. Between a proxy and its gate that is milliseconds, and the proxies of the shipped files
+/// wait no longer than a second.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How many handshakes may be under way in one thread; the next peer waits. Whoever reaches the port can begin one without being a trusted
+/// proxy, say nothing more, and so take one for [`HANDSHAKE_TIMEOUT`]: with the library's 256 for 3 s, a hundred connections a second
+/// kept every proxy out. One takes about 12 KiB, so that all together stay below 48 MiB.
+const HANDSHAKES: usize = 4096;
+
 /// A gate that listens.
 #[derive(Debug)]
 pub struct Running {
@@ -166,6 +175,8 @@ where
     let server = server
         .backlog(BACKLOG)
         .client_request_timeout(HEAD_TIMEOUT)
+        .tls_handshake_timeout(HANDSHAKE_TIMEOUT)
+        .max_connection_rate(HANDSHAKES)
         .disable_signals()
         .shutdown_timeout(drain.as_secs().saturating_add(u64::from(drain.subsec_nanos() > 0)));
     let server = match certificate {

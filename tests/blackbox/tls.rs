@@ -140,6 +140,28 @@ async fn plain_http_to_a_tls_listener_gets_no_decision() {
     assert!(answer.is_err(), "a TLS alert is no HTTP: {answer:?}");
 }
 
+/// Of peers that open a connection and say nothing. Envoy and nginx give up on the gate after a second.
+#[tokio::test]
+async fn handshakes_that_never_end_keep_no_proxy_out() {
+    let authority = Authority::new();
+    let (config, _) = config(&authority);
+    let gate = Gate::start(&config.edit("  decisions:\n", "  decisions:\n    workers: 1\n"));
+    let token = token("alice", &["user"]);
+    let mut silent = Vec::new();
+    for _ in 0..400 {
+        silent.push(TcpStream::connect(gate.decisions()).await.unwrap());
+    }
+    let begun = Instant::now();
+    let mut stream = connect(&gate, &authority).await;
+    assert_eq!(ask(&mut stream, &token).await, 200);
+    assert!(begun.elapsed() < Duration::from_secs(1), "a new connection took {:?}", begun.elapsed());
+
+    // They do not stay.
+    let mut byte = [0];
+    let ended = tokio::time::timeout(Duration::from_secs(10), silent[0].read(&mut byte)).await;
+    assert!(ended.is_ok_and(|read| read.unwrap_or(0) == 0), "a connection without a handshake is kept open");
+}
+
 #[tokio::test]
 async fn the_public_listener_speaks_tls_and_takes_up_a_new_certificate() {
     let authority = Authority::new();
