@@ -10,7 +10,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
-use rustls::pki_types::ServerName;
+use rustls::client::verify_server_name;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::server::ParsedCertificate;
 
 use super::{EXIT_FAILED, complain, say};
 use issue::Issued;
@@ -28,7 +31,7 @@ pub struct Options {
     /// A name or an IP address that the server is reached by; once for each.
     #[arg(long = "name", value_name = "NAME", required = true, value_parser = name)]
     names: Vec<String>,
-    /// The folder for ca.crt, tls.crt and tls.key. If all three are there, nothing is done.
+    /// The folder for ca.crt, tls.crt and tls.key. If all three are there, and for these names, nothing is done.
     #[arg(long, value_name = "FOLDER", required_unless_present = "secret", conflicts_with = "secret")]
     dir: Option<PathBuf>,
     /// In a pod: the Kubernetes Secret to create in the pod's namespace. If it is there, nothing is done.
@@ -84,11 +87,12 @@ fn make(options: &Options) -> Result<String, String> {
 /// Makes a certificate for `names` in a folder, unless one is there; tells whether it did.
 ///
 /// # Errors
-/// If the folder holds a part of one, or cannot be written.
+/// If the folder holds a part of one, or one for other names, or cannot be written.
 pub(super) fn ensure(dir: &Path, names: &[String]) -> Result<bool, String> {
     let (there, missing): (Vec<&str>, Vec<&str>) =
         [CA, CERTIFICATE, KEY].into_iter().partition(|name| dir.join(name).exists());
     if missing.is_empty() {
+        holds_for(&dir.join(CERTIFICATE), names)?;
         return Ok(false);
     }
     if !there.is_empty() {
@@ -101,6 +105,20 @@ pub(super) fn ensure(dir: &Path, names: &[String]) -> Result<bool, String> {
     let issued = issue::issue(names)?;
     write(dir, &issued).map_err(|error| format!("{}: {error}", dir.display()))?;
     Ok(true)
+}
+
+/// Whether the certificate of a file is for all of `names`: whoever asked for another one would find out when no proxy connects.
+fn holds_for(file: &Path, names: &[String]) -> Result<(), String> {
+    let told = |what: &str| format!("{} {what}; remove the three files to have new ones made", file.display());
+    let certificate = CertificateDer::from_pem_file(file).map_err(|_| told("holds no certificate in PEM"))?;
+    let certificate = ParsedCertificate::try_from(&certificate).map_err(|_| told("holds no certificate"))?;
+    let is_missing = |name: &&String| {
+        !ServerName::try_from(name.as_str()).is_ok_and(|name| verify_server_name(&certificate, &name).is_ok())
+    };
+    match names.iter().find(is_missing) {
+        None => Ok(()),
+        Some(name) => Err(told(&format!("is there already, and not for {name}"))),
+    }
 }
 
 fn write(dir: &Path, issued: &Issued) -> io::Result<()> {

@@ -56,6 +56,13 @@ fn a_folder_gets_what_a_gate_needs_once() {
     assert!(output.status.success() && said(&output).contains("are there already"), "{output:?}");
     assert_eq!(before, [read("ca.crt"), read("tls.crt"), read("tls.key")]);
 
+    // Fewer of its names are no other certificate, more of them are.
+    assert!(certificate(&["--dir", &text, "--name", "gate.shop.svc"]).status.success());
+    let output = certificate(&["--dir", &text, "--name", "127.0.0.1", "--name", "gate.example.com"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(said(&output).contains("tls.crt is there already, and not for gate.example.com; remove"), "{output:?}");
+    assert_eq!(before, [read("ca.crt"), read("tls.crt"), read("tls.key")]);
+
     fs::remove_file(dir.join("ca.crt")).unwrap();
     let output = make();
     assert_eq!(output.status.code(), Some(1));
