@@ -3,10 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::net::IpAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use ipnet::IpNet;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -201,6 +203,14 @@ fn the_compose_file_is_valid_and_what_it_names_is_there() {
     let address = services["traefik"]["networks"]["shop"]["ipv4_address"].as_str().expect("an address");
     let trusted = yaml("examples/compose/portcullis.yaml")["listeners"]["decisions"]["trusted_proxies"].clone();
     assert_eq!(trusted, json!([format!("{address}/32")]));
+    // Docker gives out the first free address to whatever starts first, and Traefik starts last: only one that is never given out is
+    // its own for sure.
+    let network = &compose["networks"]["shop"]["ipam"]["config"][0];
+    let net = |key: &str| network[key].as_str().unwrap_or_else(|| panic!("no {key}: {network}")).parse::<IpNet>();
+    let (subnet, given) = (net("subnet").expect("a network"), net("ip_range").expect("a network"));
+    let address: IpAddr = address.parse().expect("an address");
+    assert!(subnet.contains(&given) && subnet.contains(&address) && !given.contains(&address), "{network}");
+    assert_ne!(network["gateway"], json!(address.to_string()));
     assert_eq!(services["certificates"]["command"], json!(["certificate", "--dir", "/certificates", "--name", "gate"]));
 }
 
