@@ -15,6 +15,8 @@ use tempfile::TempDir;
 
 use super::shop::IDENTITY;
 use crate::support::gate::PROGRAM;
+use crate::support::proxy::root;
+use crate::support::wire::put_certificates;
 
 /// What the demo takes: the gate's two ports and those of the sample servers, then Traefik's two, then Envoy's two.
 const OWN_PORTS: [u16; 4] = [7400, 7401, 7410, 7411];
@@ -325,5 +327,26 @@ async fn a_taken_port_ends_the_demo_with_a_line_that_says_so() {
         assert!(said.starts_with("portcullis demo: ") && said.lines().count() == 1 && named, "{port}:\n{said}");
         assert!(!demo.children.iter().any(|pid| is_running(*pid)), "{port}: {:?}", demo.children);
         drop(holder);
+    }
+}
+
+/// The line for nginx in the README and in the file itself, run as it stands from a folder like the repository's, but only to check.
+#[test]
+fn nginx_finds_its_files_where_the_readme_starts_it() {
+    let folder = TempDir::new().expect("a folder");
+    let demo = folder.path().join(".demo");
+    for name in ["gate", "shop"] {
+        put_certificates(name, &demo.join("certificates").join(name));
+    }
+    fs::copy(root().join("examples/proxies/nginx.conf"), demo.join("nginx.conf")).expect("copied");
+    std::os::unix::fs::symlink(root().join(".tools"), folder.path().join(".tools")).expect("a link");
+    for name in ["README.md", "examples/proxies/nginx.conf"] {
+        let text = fs::read_to_string(root().join(name)).expect("text");
+        let lines: Vec<_> =
+            text.lines().filter_map(|line| line.find(".tools/bin/nginx").map(|at| &line[at..])).collect();
+        assert_eq!(lines.len(), 1, "{name}: {lines:?}");
+        let output = Command::new("sh").args(["-c", &format!("{} -t", lines[0])]).current_dir(&folder).output();
+        let output = output.expect("sh runs");
+        assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
     }
 }
