@@ -4,7 +4,7 @@
 #
 #   scripts/footprint.sh              target/release/portcullis, which is built if it is missing
 #   scripts/footprint.sh PROGRAM      another one
-#   TOKENS=1000000 MEBIBYTES=64 scripts/footprint.sh     so many tokens of each size, and the bound of their cache; 40000 and 4
+#   TOKENS=1000000 MEBIBYTES=64 scripts/footprint.sh     so many tokens of each size, and the bound of their cache; 40000 and 16
 #
 # Prints all of it, and ends with 1 if memory is 20 MiB or more, the start takes 100 ms or more, or the memory grows by more than
 # the bound of the cache and 2 MiB.
@@ -23,7 +23,7 @@ import base64, hmac, http.client, json, os, pathlib, socket, statistics, subproc
 
 MOST_MIB, MOST_MS = 20, 100
 STARTS, DECISIONS = 21, 2000
-TOKENS, MEBIBYTES = int(os.environ.get("TOKENS", 40000)), int(os.environ.get("MEBIBYTES", 4))
+TOKENS, MEBIBYTES = int(os.environ.get("TOKENS", 40000)), int(os.environ.get("MEBIBYTES", 16))
 # Beside the cache: what the allocator holds back for its threads, and the buffers of connections and of the audit log.
 MOST_SLACK_MIB = 2
 program, folder = os.path.abspath(sys.argv[1]), pathlib.Path(sys.argv[2])

@@ -26,9 +26,9 @@ pub(crate) fn print(cases: impl Iterator<Item = &'static str>) {
 
 fn count(case: &str) -> u64 {
     let mut command = Command::new("valgrind");
-    command.args(["--tool=callgrind", "--collect-atstart=no", "--toggle-collect=*instructions::counted*"]);
-    let keep = "/dev/null";
-    command.arg(format!("--callgrind-out-file={keep}")).arg(std::env::current_exe().unwrap()).args(["--counted", case]);
+    command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null", "--collect-atstart=no"]);
+    command.arg("--toggle-collect=*instructions::counted*").arg(std::env::current_exe().unwrap());
+    command.args(["--counted", case]);
     let output = command.output().expect("valgrind counts the instructions: apt-get install valgrind");
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     let collected = text.lines().find_map(|line| line.split("Collected : ").nth(1));
