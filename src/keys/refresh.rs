@@ -150,3 +150,6 @@ impl Refresher {
 fn jittered(pause: Duration) -> Duration {
     pause.saturating_add(pause.mul_f64(fastrand::f64() / 10.0))
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,5 +18,6 @@ mod threats_c;
 mod threats_d;
 mod threats_e;
 mod threats_e10;
+mod threats_f;
 mod threats_h;
 mod tokens;

@@ -82,7 +82,7 @@ fn written(member: &str) -> String {
 }
 
 #[tokio::test]
-async fn no_algorithm_but_the_keys_own_is_believed() {
+async fn t_f14_no_algorithm_but_the_keys_own_is_believed() {
     let (ed, rsa, pss, ec) = (
         Signer::new("ed", "EdDSA"),
         Signer::new("rsa", "RS256"),
@@ -222,7 +222,7 @@ async fn of_a_secret_file_only_the_line_feed_at_its_end_is_no_secret() {
 }
 
 #[tokio::test]
-async fn keys_are_found_by_name_and_only_those_that_verify() {
+async fn t_f14_keys_are_found_by_name_and_only_those_that_verify() {
     let (one, two, nameless) = (Signer::new("one", "EdDSA"), Signer::new("two", "EdDSA"), Signer::new("", "EdDSA"));
     let (encryption, wrapping, shared) =
         (Signer::new("enc", "EdDSA"), Signer::new("wrap", "EdDSA"), Signer::hmac("HS256", &[7; 32]));
@@ -292,7 +292,7 @@ async fn keys_are_found_by_name_and_only_those_that_verify() {
 }
 
 #[tokio::test]
-async fn what_a_header_says_beyond_key_and_type_opens_nothing() {
+async fn t_f14_what_a_header_says_beyond_key_and_type_opens_nothing() {
     let gate = gate();
     let forger = Signer::new("test", "EdDSA");
     let mut cases = Vec::new();
@@ -376,7 +376,7 @@ async fn what_a_header_says_beyond_key_and_type_opens_nothing() {
 }
 
 #[tokio::test]
-async fn issuer_audience_and_subject_are_exactly_ours() {
+async fn t_f14_issuer_audience_and_subject_are_exactly_ours() {
     let gate = gate();
     let mut cases = vec![(claiming(json!({})), "allowed")];
     for iss in [
@@ -449,7 +449,7 @@ fn written_over(name: &str, value: &Value) -> String {
 }
 
 #[tokio::test]
-async fn a_token_holds_in_its_time_only() {
+async fn t_f14_a_token_holds_in_its_time_only() {
     let gate = gate();
     let now = now();
     let mut cases = Vec::new();
@@ -550,7 +550,7 @@ async fn a_token_holds_in_its_time_only() {
 }
 
 #[tokio::test]
-async fn json_that_can_be_read_in_two_ways_is_not_read() {
+async fn t_f14_json_that_can_be_read_in_two_ways_is_not_read() {
     let gate = gate();
     let mut cases = Vec::new();
     for member in [
@@ -654,7 +654,7 @@ async fn claims_that_are_no_utf_8_are_not_read_even_under_a_good_signature() {
 }
 
 #[tokio::test]
-async fn what_is_no_compact_jws_is_no_token() {
+async fn t_f10_what_is_no_compact_jws_is_no_token() {
     let gate = gate();
     let good = token("alice", &["user"]);
     let parts: Vec<&str> = good.split('.').collect();
@@ -720,7 +720,7 @@ async fn what_is_no_compact_jws_is_no_token() {
 }
 
 #[tokio::test]
-async fn a_change_of_any_letter_is_seen() {
+async fn t_f14_a_change_of_any_letter_is_seen() {
     let gate = gate();
     let good = token("alice", &["user"]);
     ask(&gate, &good).await.expect(200, "allowed");
@@ -752,7 +752,7 @@ async fn a_change_of_any_letter_is_seen() {
 }
 
 #[tokio::test]
-async fn a_token_has_a_bounded_size() {
+async fn t_f10_a_token_has_a_bounded_size() {
     let gate = gate();
     let sized = |size: usize| {
         let mut padding = size * 3 / 4;

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 
-use super::{ask, median, trusting, us};
+use super::{ask, forged, median, trusting, us};
 use crate::support::gate::{Answer, Gate, within};
 use crate::support::provider::{Habits, Provider};
+use crate::support::signer::Signer;
 
 /// Requests a second.
 const RATE: u32 = 200;
@@ -164,4 +165,17 @@ async fn t_f3_concurrent_credentials_share_a_fetch_and_no_identity() {
         futures_util::future::join_all(all).await;
     }
     assert!(provider.jwks_hits().await - hits <= 2, "they met in it");
+}
+
+#[tokio::test]
+async fn a_new_key_is_good_at_once_right_after_a_fetch_for_another() {
+    let provider = Provider::start(Habits::Auth0).await;
+    let gate = trusting(&provider, &[]).await;
+    // A forged name has just been looked for in vain.
+    let token = forged(&Signer::new("stranger", "ES256"), &provider.issuer(), "forged");
+    ask(&gate, "/any", &token).await.expect(401, "unknown_key");
+    provider.control("/rotate?step=hard").await;
+    let alice = provider.sign_in("gate", "alice").await.access;
+    ask(&gate, "/any", &token).await.expect(401, "unknown_key");
+    ask(&gate, "/any", &alice).await.expect(200, "allowed");
 }

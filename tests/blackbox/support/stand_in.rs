@@ -72,7 +72,12 @@ impl StandIn {
 
     /// From now on gives this answer to whatever it is asked.
     pub(crate) fn says(&self, answer: String) {
-        *self.answering.lock().expect("no panic") = Box::new(move |_| answer.clone());
+        self.answers(move |_| answer.clone());
+    }
+
+    /// From now on gives the answer that this makes of the request's head.
+    pub(crate) fn answers(&self, answering: impl Fn(&str) -> String + Send + 'static) {
+        *self.answering.lock().expect("no panic") = Box::new(answering);
     }
 
     /// The heads of the requests so far.
