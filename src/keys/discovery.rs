@@ -127,4 +127,15 @@ mod tests {
             assert!(read(&bad).is_err(), "{bad}");
         }
     }
+
+    #[test]
+    fn what_keycloak_says_is_understood() {
+        let fetcher = Fetcher::new(true, None).expect("a client");
+        let issuer = "http://127.0.0.1:8280/realms/shop";
+        let recorded = include_bytes!("../../tests/keycloak/recorded/discovery.json");
+        let read = |issuer: &str| Discovery::of(issuer, None, &fetcher).expect("an issuer").read(recorded, &fetcher);
+        let keys = read(issuer).expect("its metadata").jwks_uri;
+        assert_eq!(keys.as_str(), "http://127.0.0.1:8280/realms/shop/protocol/openid-connect/certs");
+        assert!(read("http://127.0.0.1:8280/realms/master").is_err());
+    }
 }

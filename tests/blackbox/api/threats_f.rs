@@ -95,7 +95,10 @@ async fn t_f7_a_bad_token_is_never_taken_for_none_and_none_never_for_somebody() 
             // Where nobody is asked who he is, nobody is anybody, whatever he shows.
             let answer = Probe::new(dialect).uri("/open").bearer(token).ask(&gate).await;
             answer.expect(200, "allowed");
-            assert!(said(&answer, "x-user-id").unwrap_or_default().is_empty() && answer.audit["subject"].is_null(), "{answer:#?}");
+            assert!(
+                said(&answer, "x-user-id").unwrap_or_default().is_empty() && answer.audit["subject"].is_null(),
+                "{answer:#?}"
+            );
         }
         Probe::new(dialect).uri("/any").ask(&gate).await.expect(401, "no_credential");
     }
