@@ -1,6 +1,6 @@
 //! Every token that was recorded from a real Keycloak (`tests/keycloak/recorded`), judged as its kind says, a second after it was
 //! issued, by the gate in this process with the settings that an operator would write.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on panics")]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test that cannot go on panics")]
 
 use std::collections::BTreeSet;
 use std::fs;

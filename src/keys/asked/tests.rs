@@ -11,7 +11,7 @@ fn state() -> State {
 
 /// The wanted fetch is done at once.
 fn fetched(state: &mut State) {
-    state.begun += 1;
+    state.begun = state.begun.saturating_add(1);
     state.wanted = false;
     state.fetching = false;
 }

@@ -1,4 +1,5 @@
 //! Issuers that fail: what is known serves on as fast as ever, what is not is refused soon.
+#![expect(clippy::print_stdout, reason = "how long it took is for people, too: run with --nocapture")]
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};

@@ -1,4 +1,5 @@
 //! Keys are exchanged while requests go on.
+#![expect(clippy::print_stdout, reason = "how long it took is for people, too: run with --nocapture")]
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
