@@ -112,6 +112,7 @@ fn service(keys: &[&Signer], mebibytes: u64) -> Arc<Decisions> {
         lifecycle: Arc::clone(&lifecycle),
         audit: Arc::clone(&audit),
         keys: loaded.keys,
+        register: None,
     };
     Arc::new(Decisions {
         trusted_proxies: loaded.trusted_proxies,

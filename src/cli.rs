@@ -5,6 +5,7 @@ pub mod check;
 pub mod demo;
 pub mod healthcheck;
 mod probe;
+pub mod revocations;
 pub mod serve;
 pub mod token;
 
@@ -42,6 +43,11 @@ enum What {
     Healthcheck(healthcheck::Options),
     /// Makes a certificate for the gate, and the authority that its proxies are to believe.
     Certificate(certificate::Options),
+    /// Revokes a token, a session, or all tokens of a subject, through a running gate.
+    Revoke(revocations::Revoke),
+    /// Lists what is revoked, or takes a revocation back.
+    #[command(subcommand)]
+    Revocations(revocations::Revocations),
     /// Looks at a token.
     #[command(subcommand)]
     Token(token::Token),
@@ -88,6 +94,8 @@ impl Command {
             What::Demo(options) => demo::run(&options),
             What::Healthcheck(options) => healthcheck::run(&options),
             What::Certificate(options) => certificate::run(&options),
+            What::Revoke(options) => revocations::revoke(&options),
+            What::Revocations(what) => revocations::revocations(&what),
             What::Token(token) => token::run(&token),
         }
     }

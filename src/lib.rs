@@ -42,6 +42,7 @@ pub mod keys;
 pub mod mistake;
 pub mod policy;
 pub mod protocol;
+pub mod revocations;
 pub mod server;
 pub mod telemetry;
 pub mod tls;

@@ -23,6 +23,7 @@ use tracing_actix_web::TracingLogger;
 use crate::config::Loaded;
 use crate::gate::Gate;
 use crate::tls::Certificate;
+use admin::bearer::Bearer;
 use audit_log::AuditLog;
 use decisions::{Decisions, Headers};
 use lifecycle::Lifecycle;
@@ -77,8 +78,12 @@ impl Running {
 /// # Errors
 /// If an address cannot be bound.
 pub async fn start(loaded: Loaded, audit: AuditLog) -> io::Result<Running> {
-    let Loaded { gate, trusted_proxies, settings, certificates, keys, sources, .. } = loaded;
+    let Loaded { gate, trusted_proxies, settings, certificates, keys, sources, revocations, admin_token, .. } = loaded;
     let gate: Arc<Gate> = Arc::new(gate);
+    let register = match revocations {
+        None => None,
+        Some(setup) => Some(Arc::new(setup.register(clock::now).await.map_err(io::Error::other)?)),
+    };
     let lifecycle = Arc::new(Lifecycle::default());
     let audit = Arc::new(audit);
     let metrics = Arc::new(Metrics::new(Observed {
@@ -86,6 +91,7 @@ pub async fn start(loaded: Loaded, audit: AuditLog) -> io::Result<Running> {
         lifecycle: Arc::clone(&lifecycle),
         audit: Arc::clone(&audit),
         keys: Arc::clone(&keys),
+        register: register.clone(),
     }));
     let drain = settings.shutdown.drain.0;
 
@@ -111,13 +117,16 @@ pub async fn start(loaded: Loaded, audit: AuditLog) -> io::Result<Running> {
     let (decisions, decisions_server) = bind(server, "decisions", listener.address, certificates.decisions, drain)?;
 
     let listener = &settings.listeners.admin;
-    let state = web::Data::new(admin::Admin { metrics, gate, lifecycle: Arc::clone(&lifecycle) });
+    let bearer = admin_token.map(|token| Bearer::new(&token)).transpose()?;
+    let lifecycle_seen = Arc::clone(&lifecycle);
+    let state =
+        web::Data::new(admin::Admin { metrics, gate, lifecycle: lifecycle_seen, register: register.clone(), bearer });
     let fault_endpoint = listener.danger_fault_endpoint;
     let server = HttpServer::new(move || {
         App::new()
             .app_data(state.clone())
             .wrap(TracingLogger::<Span>::new())
-            .configure(|app| admin::routes(app, fault_endpoint))
+            .configure(|app| admin::routes(app, &state, fault_endpoint))
     })
     .workers(1);
     let (admin, admin_server) = bind(server, "admin", listener.address, certificates.admin, drain)?;
@@ -141,6 +150,9 @@ pub async fn start(loaded: Loaded, audit: AuditLog) -> io::Result<Running> {
     }
     for source in sources {
         actix_web::rt::spawn(source.keep(Arc::clone(&keys)));
+    }
+    if let Some(register) = register {
+        actix_web::rt::spawn(register.keep());
     }
     lifecycle.listening();
     let version = env!("CARGO_PKG_VERSION");

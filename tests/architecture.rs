@@ -15,10 +15,11 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("gate", &["clock", "credential", "policy", "token"]),
     ("protocol", &["credential", "gate", "policy"]),
     ("keys", &["gate", "token"]),
+    ("revocations", &["clock", "gate", "policy", "token"]),
     ("tls", &[]),
-    ("config", &["gate", "keys", "mistake", "policy", "protocol", "tls", "token"]),
+    ("config", &["gate", "keys", "mistake", "policy", "protocol", "revocations", "tls", "token"]),
     ("telemetry", &["config"]),
-    ("server", &["clock", "config", "gate", "keys", "policy", "protocol", "tls"]),
+    ("server", &["clock", "config", "gate", "keys", "policy", "protocol", "revocations", "tls", "token"]),
     ("cli", &["config", "policy", "server", "telemetry", "token"]),
 ];
 

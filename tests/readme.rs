@@ -53,12 +53,18 @@ fn every_setting_is_a_row() {
         "credentials",
         "stores",
         "verified_tokens",
+        "revocations",
+        "store",
+        "sqlite",
+        "redis",
         "tls",
         "audit",
         "shutdown",
         "log",
     ];
-    let source = read("src/config/settings.rs") + &read("src/config/settings/issuers.rs");
+    let source = read("src/config/settings.rs")
+        + &read("src/config/settings/issuers.rs")
+        + &read("src/config/settings/revocations.rs");
     let fields = source.lines().filter_map(|line| line.strip_prefix("    pub ")?.split(':').next());
     let fields = fields.filter(|field| !field.starts_with("fn "));
     for field in fields.filter(|field| !sections.contains(field)) {

@@ -1,24 +1,29 @@
 //! The second stage: from files to a gate. Every mistake of every file is reported at once.
 
+mod files;
 mod issuers;
 mod keys;
+mod revocations;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use secrecy::SecretSlice;
+
 use super::document::Document;
 use super::environment;
 use super::report::Report;
-use super::settings::{AuditTo, ListenersFile, SettingsFile, TlsFile};
+use super::settings::{AuditTo, ListenersFile, SettingsFile};
 use crate::gate::cache::TokenCache;
-use crate::gate::{Authenticator, Gate, Keys};
+use crate::gate::{Authenticator, Gate, Keys, NoRevocations, Revocations};
 use crate::keys::refresh::Refresher;
 use crate::keys::{KeyStore, file};
 use crate::mistake::Mistake;
 use crate::policy::{Policy, PolicyFile};
 use crate::protocol::TrustedProxies;
+use crate::revocations::{Kind, Setup};
 use crate::tls::Certificate;
 use crate::token::Issuer;
 
@@ -44,6 +49,10 @@ pub struct Loaded {
     pub keys: Arc<KeyStore>,
     /// The sources of keys that are to be fetched.
     pub sources: Vec<Refresher>,
+    /// How revocations are kept, if anything can be revoked.
+    pub revocations: Option<Setup>,
+    /// The token of whoever may change something through the admin listener.
+    pub admin_token: Option<SecretSlice<u8>>,
 }
 
 /// The certificates of the listeners that speak TLS.
@@ -106,6 +115,8 @@ struct Parts {
     keys: Vec<Option<file::Loaded>>,
     certificates: Certificates,
     sources: Vec<Refresher>,
+    revocations: Option<Kind>,
+    admin_token: Option<SecretSlice<u8>>,
     warnings: Vec<String>,
     policy: Option<Result<(Policy, usize), Report>>,
 }
@@ -121,13 +132,16 @@ fn make(settings: &SettingsFile, beside: &Path) -> (Parts, Vec<Mistake>) {
         admin: stage.certificate("admin", settings.listeners.admin.tls.as_ref()),
         public: stage.certificate("public", settings.listeners.public.as_ref().and_then(|public| public.tls.as_ref())),
     };
+    let (revocations, admin_token) = (stage.revocations(settings), stage.admin_token(&settings.listeners.admin));
     let policy = stage.policy(&settings.policy);
     let Stage { mistakes, warnings, sources, .. } = stage;
-    (Parts { trusted_proxies, issuers, keys, certificates, sources, warnings, policy }, mistakes)
+    let parts =
+        Parts { trusted_proxies, issuers, keys, certificates, sources, revocations, admin_token, warnings, policy };
+    (parts, mistakes)
 }
 
 fn assemble(path: &Path, settings: SettingsFile, parts: Parts, policy: Policy, rules: usize) -> Result<Loaded, Report> {
-    let Parts { trusted_proxies, issuers, keys, certificates, sources, mut warnings, .. } = parts;
+    let Parts { trusted_proxies, issuers, keys, certificates, sources, admin_token, mut warnings, .. } = parts;
     warnings.extend(renamed_headers(&policy));
     let unusable = || Report::plain(path.display().to_string(), "trusted_proxies cannot be used");
     let trusted_proxies = trusted_proxies.ok_or_else(unusable)?;
@@ -135,9 +149,27 @@ fn assemble(path: &Path, settings: SettingsFile, parts: Parts, policy: Policy, r
     let cache = TokenCache::new(max_bytes, random(path)?);
     let keys = Arc::new(KeyStore::new(keys));
     let cookie_name = &settings.credentials.cookie_name;
-    let authenticator = Authenticator::new(issuers, Arc::clone(&keys) as Arc<dyn Keys>, cache, cookie_name);
+    let hash_key = random(path)?;
+    let revocations = settings.revocations.as_ref().zip(parts.revocations);
+    let revocations = revocations.map(|(file, store)| revocations::setup(file, store, hash_key));
+    let revoked = revocations.as_ref().map_or_else(
+        || Arc::new(NoRevocations) as Arc<dyn Revocations>,
+        |setup| Arc::clone(&setup.live) as Arc<dyn Revocations>,
+    );
+    let authenticator = Authenticator::new(issuers, Arc::clone(&keys) as Arc<dyn Keys>, revoked, cache, cookie_name);
     let gate = Gate::new(policy, authenticator);
-    Ok(Loaded { gate, trusted_proxies, settings, warnings, keys, sources, rules, certificates })
+    Ok(Loaded {
+        gate,
+        trusted_proxies,
+        settings,
+        warnings,
+        keys,
+        sources,
+        revocations,
+        admin_token,
+        rules,
+        certificates,
+    })
 }
 
 /// The proxies' files name the default headers. With others, a client's own copies would pass until those files are changed too.
@@ -252,7 +284,7 @@ impl Stage {
                     "write `to: file`, or remove it",
                 );
             }
-            (AuditTo::File, Some(file)) => self.audit_file(file, settings),
+            (AuditTo::File, Some(file)) => self.own_file("audit.file", file, &[], settings),
             (AuditTo::Stdout | AuditTo::Stderr | AuditTo::Off, None) => {}
         }
     }
@@ -275,40 +307,6 @@ impl Stage {
                 );
             }
             earlier.push((name, address));
-        }
-    }
-
-    /// Lines are appended to whatever is there: it must be nothing, or a file that is nothing else.
-    fn audit_file(&mut self, file: &Path, settings: &SettingsFile) {
-        let path = self.path(file);
-        let listeners = &settings.listeners;
-        let public = listeners.public.as_ref().map(|public| &public.tls);
-        let tls = [&listeners.decisions.tls, &listeners.admin.tls].into_iter().chain(public);
-        let tls = tls.flatten().flat_map(|tls| [Some(&tls.certificate_file), Some(&tls.key_file)]);
-        let keys = settings.issuers.iter().map(|issuer| &issuer.keys);
-        let keys = keys.flat_map(|keys| [&keys.jwks_file, &keys.pem_file, &keys.hmac_secret_file, &keys.ca_file]);
-        let mut others = tls.chain(keys.map(Option::as_ref)).flatten().chain([&settings.policy]);
-        let is_other = others.any(|other| self.path(other) == path);
-        let is_file = !path.is_dir();
-        let is_in_folder = path.parent().is_some_and(|folder| folder.as_os_str().is_empty() || folder.is_dir());
-        if is_other || !is_file || !is_in_folder {
-            let what = format!("{} is another file of this configuration, a folder, or in no folder", path.display());
-            self.add("audit.file", what, "name a file of its own in a folder that is there");
-        }
-    }
-
-    fn certificate(&mut self, listener: &'static str, file: Option<&TlsFile>) -> Option<Arc<Certificate>> {
-        let file = file?;
-        match Certificate::load(listener, self.path(&file.certificate_file), self.path(&file.key_file)) {
-            Ok(certificate) => Some(Arc::new(certificate)),
-            Err(why) => {
-                self.add(
-                    format!("listeners.{listener}.tls"),
-                    why,
-                    "name a certificate and its own private key, both in PEM",
-                );
-                None
-            }
         }
     }
 

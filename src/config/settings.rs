@@ -1,6 +1,7 @@
 //! The settings file as an operator writes it.
 
 pub mod issuers;
+pub mod revocations;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use serde::Deserialize;
 use super::address::{self, Network};
 use super::period::Period;
 pub use issuers::{ClaimsFile, IssuerFile, KeysFile};
+use revocations::RevocationsFile;
 
 /// The settings file.
 #[derive(Debug, Deserialize)]
@@ -29,6 +31,9 @@ pub struct SettingsFile {
     /// What is kept, and where.
     #[serde(default)]
     pub stores: StoresFile,
+    /// What is revoked before its time. Default: nothing can be.
+    #[serde(default)]
+    pub revocations: Option<RevocationsFile>,
     /// The audit line.
     #[serde(default)]
     pub audit: AuditFile,
@@ -90,6 +95,10 @@ pub struct AdminFile {
     pub address: SocketAddr,
     /// Whether `/fail` is there, which makes `/health` answer 500 until restart. Default `false`.
     pub danger_fault_endpoint: bool,
+    /// A file with the token that whoever changes something must show; a line feed at its end is not part of it.
+    pub token_file: Option<PathBuf>,
+    /// The environment variable that holds it.
+    pub token_env: Option<String>,
     /// Speaks TLS. Default: plain HTTP.
     pub tls: Option<TlsFile>,
 }
@@ -204,7 +213,7 @@ impl Default for DecisionsFile {
 
 impl Default for AdminFile {
     fn default() -> Self {
-        Self { address: loopback(7401), danger_fault_endpoint: false, tls: None }
+        Self { address: loopback(7401), danger_fault_endpoint: false, token_file: None, token_env: None, tls: None }
     }
 }
 

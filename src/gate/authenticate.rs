@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::Keys;
 use super::cache::{CacheState, Proven, TokenCache};
+use super::{Keys, Revocations};
 use crate::clock::UnixTime;
 use crate::credential::{CredentialKind, Presented};
 use crate::policy::{Principal, Reason};
@@ -16,18 +16,26 @@ pub struct Authenticator {
     issuers: Vec<Arc<Issuer>>,
     by_identifier: HashMap<Box<str>, usize, ahash::RandomState>,
     keys: Arc<dyn Keys>,
+    revocations: Arc<dyn Revocations>,
     cache: TokenCache,
     cookie_name: Box<str>,
     kept_claims: Vec<Box<str>>,
 }
 
 impl Authenticator {
-    /// Trusts `issuers`, whose keys `keys` knows by their place in the list.
+    /// Trusts `issuers`, whose keys `keys` knows by their place in the list, but for what `revocations` takes back.
     #[must_use]
-    pub fn new(issuers: Vec<Issuer>, keys: Arc<dyn Keys>, cache: TokenCache, cookie_name: &str) -> Self {
+    pub fn new(
+        issuers: Vec<Issuer>,
+        keys: Arc<dyn Keys>,
+        revocations: Arc<dyn Revocations>,
+        cache: TokenCache,
+        cookie_name: &str,
+    ) -> Self {
         let by_identifier = issuers.iter().enumerate().map(|(i, issuer)| (issuer.issuer.clone(), i)).collect();
         let issuers = issuers.into_iter().map(Arc::new).collect();
-        Self { issuers, by_identifier, keys, cache, cookie_name: cookie_name.into(), kept_claims: Vec::new() }
+        let (cookie_name, kept_claims) = (cookie_name.into(), Vec::new());
+        Self { issuers, by_identifier, keys, revocations, cache, cookie_name, kept_claims }
     }
 
     /// Keeps these claims of each token. The others are forgotten with the token: they are most of its memory.
@@ -87,12 +95,19 @@ impl Authenticator {
         self.prove(token, now, None, watch).map(drop)
     }
 
+    /// Every use of a token comes through here, cached or not: whether it was revoked is asked each time.
     async fn verify(&self, token: &str, now: UnixTime) -> Result<Arc<Principal>, Reason> {
+        let proven = self.proven(token, now).await?;
+        self.revocations.check(&proven.marks, now)?;
+        Ok(Arc::clone(&proven.principal))
+    }
+
+    async fn proven(&self, token: &str, now: UnixTime) -> Result<Arc<Proven>, Reason> {
         let name = self.cache.name(token);
         if let Some(proven) = self.cache.get(name) {
             if self.still_holds(&proven) {
                 proven.lifetime.check(now)?;
-                return Ok(Arc::clone(&proven.principal));
+                return Ok(proven);
             }
             self.cache.forget(name);
         }
@@ -100,9 +115,9 @@ impl Authenticator {
             Err(Reason::UnknownKey) => self.prove_with_newer_keys(token, now).await?,
             other => other?,
         };
-        let principal = Arc::clone(&proven.principal);
-        self.cache.put(name, Arc::new(proven));
-        Ok(principal)
+        let proven = Arc::new(proven);
+        self.cache.put(name, Arc::clone(&proven));
+        Ok(proven)
     }
 
     /// Whether the issuer is configured as it was and still has the key.
@@ -123,8 +138,9 @@ impl Authenticator {
         let current = if newer.is_none() { self.keys.current(index) } else { None };
         let keys = watch.made(Check::Keys, newer.or(current.as_deref()).ok_or(Reason::KeysUnavailable))?;
         let verified = issuer.verify_watched(unverified, keys, now, watch)?;
+        let marks = self.revocations.marks(&issuer.issuer, &verified)?;
         let principal = issuer.principal(&verified, &self.kept_claims);
-        Ok(Proven::new(issuer, index, &verified, principal, now))
+        Ok(Proven::new(issuer, index, &verified, marks, principal, now))
     }
 
     async fn prove_with_newer_keys(&self, token: &str, now: UnixTime) -> Result<Proven, Reason> {

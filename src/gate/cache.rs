@@ -9,6 +9,7 @@ use moka::Expiry;
 use moka::notification::RemovalCause;
 use siphasher::sip128::{Hasher128 as _, SipHasher13};
 
+use super::ports::Marks;
 use crate::clock::UnixTime;
 use crate::policy::Principal;
 use crate::token::claims::Lifetime;
@@ -30,6 +31,8 @@ pub struct Proven {
     pub key: KeyId,
     /// When the token holds.
     pub lifetime: Lifetime,
+    /// By what it can be revoked.
+    pub marks: Marks,
     /// Who it speaks of.
     pub principal: Arc<Principal>,
     /// How long from the proof to the end of its lifetime.
@@ -171,6 +174,7 @@ impl Proven {
         issuer: &Arc<Issuer>,
         issuer_index: usize,
         verified: &VerifiedClaims,
+        marks: Marks,
         principal: Principal,
         now: UnixTime,
     ) -> Self {
@@ -180,6 +184,7 @@ impl Proven {
             issuer_index,
             key: verified.key(),
             lifetime,
+            marks,
             principal: Arc::new(principal),
             ends_in: lifetime.until().since(now),
         }

@@ -1,10 +1,13 @@
 //! What the gate needs of the world.
 
 use std::future::Future;
+use std::num::NonZeroU128;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use crate::token::KeySet;
+use crate::clock::UnixTime;
+use crate::policy::Reason;
+use crate::token::{KeySet, VerifiedClaims};
 
 /// A boxed future that borrows; only the cold path allocates one.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -17,4 +20,54 @@ pub trait Keys: std::fmt::Debug + Send + Sync {
     /// Keys newer than [`Keys::current`] with one of the name `kid`, asked for because a token names it and it is not there.
     /// May wait, within bounds of its own; none if there are no such keys.
     fn newer<'a>(&'a self, issuer: usize, kid: &'a str) -> BoxFuture<'a, Option<Arc<KeySet>>>;
+}
+
+/// What has been revoked before its time. Both questions are answered from memory: nothing here waits.
+pub trait Revocations: std::fmt::Debug + Send + Sync {
+    /// By what a token of `issuer` (its `iss`) can be revoked. Asked once for each proof and kept with it.
+    ///
+    /// # Errors
+    /// [`Reason::MalformedClaim`] if `jti` or `sid` is no text: nobody could revoke such a token by it.
+    fn marks(&self, issuer: &str, claims: &VerifiedClaims) -> Result<Marks, Reason>;
+
+    /// Whether a token with these marks still holds. Asked at each use, of cached proofs too.
+    ///
+    /// # Errors
+    /// [`Reason::Revoked`], or [`Reason::RevocationsStale`] if nobody knows.
+    fn check(&self, marks: &Marks, now: UnixTime) -> Result<(), Reason>;
+}
+
+/// The name of a `jti`, a `sid` or a subject of one issuer: small and of one size, so that asking is a lookup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Mark(NonZeroU128);
+
+impl Mark {
+    /// The mark that a keyed hash gives.
+    #[must_use]
+    pub fn new(hash: u128) -> Self {
+        Self(NonZeroU128::new(hash).unwrap_or(NonZeroU128::MIN))
+    }
+}
+
+/// By what one token can be revoked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Marks {
+    /// Itself, its session, its subject: as far as it names them.
+    pub names: [Option<Mark>; 3],
+    /// When it was issued. A token that does not say so counts as issued at the beginning of time.
+    pub issued: UnixTime,
+}
+
+/// Of a gate whose operator has configured no revocation: nothing is ever revoked.
+#[derive(Debug, Clone, Copy)]
+pub struct NoRevocations;
+
+impl Revocations for NoRevocations {
+    fn marks(&self, _: &str, _: &VerifiedClaims) -> Result<Marks, Reason> {
+        Ok(Marks { names: [None; 3], issued: UnixTime::from_micros(i64::MIN) })
+    }
+
+    fn check(&self, _: &Marks, _: UnixTime) -> Result<(), Reason> {
+        Ok(())
+    }
 }

@@ -111,6 +111,8 @@ reasons! {
         "`azp` (or `client_id`) is none of the issuer's `authorized_parties`";
     NoSubject = "no_subject", Unauthenticated,
         "the token has no `sub`";
+    Revoked = "revoked", Unauthenticated,
+        "the token, its session or its subject was revoked";
     DoubledCredential = "doubled_credential", AmbiguousCredential,
         "the request carries the same kind of credential twice";
     ConflictingCredentials = "conflicting_credentials", AmbiguousCredential,
@@ -149,6 +151,8 @@ reasons! {
         "the decision listener has no such endpoint";
     KeysUnavailable = "keys_unavailable", Unable,
         "the issuer's keys are not loaded";
+    RevocationsStale = "revocations_stale", Unable,
+        "what is revoked is not known: not loaded yet, or older than `revocations.max_feed_age`";
     Deadline = "deadline", Unable,
         "the decision did not come within the listener's `deadline`";
 }

@@ -1,5 +1,8 @@
 //! The admin listener: is it alive, is it ready, what has it done.
 
+pub mod bearer;
+mod revocations;
+
 use std::sync::Arc;
 
 use actix_web::http::header::{self, ContentType};
@@ -10,6 +13,8 @@ use super::lifecycle::{Lifecycle, Readiness};
 use super::metrics::Metrics;
 use super::metrics::exposition::Format;
 use crate::gate::Gate;
+use crate::revocations::Register;
+use bearer::Bearer;
 
 /// What the admin listener shows.
 #[derive(Debug)]
@@ -20,13 +25,20 @@ pub struct Admin {
     pub gate: Arc<Gate>,
     /// Where the process is in its life.
     pub lifecycle: Arc<Lifecycle>,
+    /// What is revoked, if anything can be.
+    pub register: Option<Arc<Register>>,
+    /// Who may change something; none if nobody may.
+    pub bearer: Option<Bearer>,
 }
 
 /// Mounts the endpoints.
-pub fn routes(app: &mut web::ServiceConfig, fault_endpoint: bool) {
+pub fn routes(app: &mut web::ServiceConfig, admin: &Admin, fault_endpoint: bool) {
     app.route("/health", web::get().to(health))
         .route("/ready", web::get().to(ready))
         .route("/metrics", web::get().to(metrics));
+    if let (Some(register), Some(bearer)) = (&admin.register, &admin.bearer) {
+        revocations::routes(app, register, bearer);
+    }
     if fault_endpoint {
         app.route("/fail", web::post().to(fail)).route("/fail", web::get().to(fail));
     }
@@ -43,10 +55,11 @@ async fn health(admin: web::Data<Admin>) -> HttpResponse {
 /// Whether it can decide.
 async fn ready(admin: web::Data<Admin>) -> HttpResponse {
     let mut not = HttpResponse::ServiceUnavailable();
-    match admin.lifecycle.readiness(&admin.gate) {
+    match admin.lifecycle.readiness(&admin.gate, admin.register.as_deref()) {
         Readiness::Ready => HttpResponse::Ok().json(json!({"status": "ready"})),
         Readiness::Draining => not.json(json!({"status": "draining"})),
         Readiness::WithoutKeys(issuers) => not.json(json!({"status": "not ready", "issuers_without_keys": issuers})),
+        Readiness::WithoutRevocations => not.json(json!({"status": "not ready", "why": "revocations are not loaded"})),
         Readiness::Starting => not.json(json!({"status": "starting"})),
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::gate::Gate;
+use crate::revocations::Register;
 
 /// Whether it can decide and wants to.
 #[derive(Debug, PartialEq, Eq)]
@@ -13,6 +14,8 @@ pub enum Readiness<'a> {
     Draining,
     /// The keys of these issuers have not come yet.
     WithoutKeys(Vec<&'a str>),
+    /// What is revoked has not been loaded yet.
+    WithoutRevocations,
     /// The listeners are not open yet.
     Starting,
 }
@@ -42,10 +45,11 @@ impl Lifecycle {
         self.draining.load(Ordering::Acquire)
     }
 
-    /// Whether `gate` is ready: the listeners are open, the keys of every issuer are loaded, the end has not begun. The policy is
-    /// compiled before anything listens.
+    /// Whether `gate` is ready: the listeners are open, the keys of every issuer and everything in the `register` are loaded, the end
+    /// has not begun. The policy is compiled before anything listens. A register that can no longer be kept up to date does not
+    /// count: it would be that of all replicas, and what needs no token would go down with the rest.
     #[must_use]
-    pub fn readiness<'a>(&self, gate: &'a Gate) -> Readiness<'a> {
+    pub fn readiness<'a>(&self, gate: &'a Gate, register: Option<&Register>) -> Readiness<'a> {
         let authenticator = gate.authenticator();
         let issuers = authenticator.issuers().enumerate();
         let without_keys: Vec<&str> = issuers
@@ -56,6 +60,8 @@ impl Lifecycle {
             Readiness::Draining
         } else if !without_keys.is_empty() {
             Readiness::WithoutKeys(without_keys)
+        } else if register.is_some_and(|register| !register.has_loaded()) {
+            Readiness::WithoutRevocations
         } else if self.listening.load(Ordering::Acquire) {
             Readiness::Ready
         } else {

@@ -37,6 +37,12 @@ impl VerifiedClaims {
         self.lifetime
     }
 
+    /// When they were issued (`iat`), if they say so.
+    #[must_use]
+    pub fn issued(&self) -> Option<UnixTime> {
+        numeric_date(&self.claims, "iat").ok().flatten()
+    }
+
     /// The key that signed them.
     #[must_use]
     pub fn key(&self) -> KeyId {

@@ -16,5 +16,6 @@ mod issuers;
 mod keys;
 mod kubernetes;
 mod proxies;
+mod revocations;
 mod support;
 mod tls;

@@ -7,6 +7,7 @@ pub(crate) mod gate;
 pub(crate) mod provider;
 pub(crate) mod proxy;
 pub(crate) mod raw;
+pub(crate) mod redis;
 pub(crate) mod signer;
 pub(crate) mod stand_in;
 pub(crate) mod upstream;

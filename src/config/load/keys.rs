@@ -159,7 +159,7 @@ impl Stage {
 }
 
 /// Editors end a file with a line feed, which is no part of a secret; every other byte is.
-fn without_line_feed(text: &[u8]) -> &[u8] {
+pub(super) fn without_line_feed(text: &[u8]) -> &[u8] {
     let text = text.strip_suffix(b"\n").unwrap_or(text);
     text.strip_suffix(b"\r").unwrap_or(text)
 }

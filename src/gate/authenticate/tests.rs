@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::super::ports::BoxFuture;
+use super::super::NoRevocations;
+use super::super::ports::{BoxFuture, Mark, Marks};
 use super::*;
 use crate::signer::Signer;
 use crate::token::issuer::Audiences;
-use crate::token::jwk;
+use crate::token::{VerifiedClaims, jwk};
 
 const NOW: UnixTime = UnixTime::from_secs(1_000_000);
 
@@ -55,9 +56,51 @@ fn issuer(name: &str) -> Issuer {
     issuer
 }
 
+/// Revokes what a test says, by the claims themselves.
+#[derive(Debug, Default)]
+struct Revoking {
+    answer: Mutex<Option<Reason>>,
+    asked: AtomicUsize,
+}
+
+impl Revocations for Revoking {
+    fn marks(&self, issuer: &str, claims: &VerifiedClaims) -> Result<Marks, Reason> {
+        assert_eq!((issuer, claims.subject()), ("https://a", "alice"));
+        Ok(Marks { names: [Some(Mark::new(7)), None, None], issued: claims.issued().expect("iat") })
+    }
+
+    fn check(&self, marks: &Marks, _: UnixTime) -> Result<(), Reason> {
+        assert_eq!((marks.names, marks.issued), ([Some(Mark::new(7)), None, None], UnixTime::from_micros(1_500_000)));
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        self.answer.lock().expect("no panic").map_or(Ok(()), Err)
+    }
+}
+
+#[tokio::test]
+async fn every_use_of_a_token_asks_whether_it_was_revoked() {
+    let signer = Signer::new("k", "EdDSA");
+    let revoking = Arc::new(Revoking::default());
+    let authenticator = Authenticator {
+        revocations: Arc::clone(&revoking) as Arc<dyn Revocations>,
+        ..authenticator(&Changing::with(&[&signer]))
+    };
+    let mut claims = claims("a", "alice");
+    claims["iat"] = json!(1.5);
+    let token = signer.token(&claims);
+    let steps = [Some(Reason::Revoked), None, None, Some(Reason::Revoked), Some(Reason::RevocationsStale), None];
+    for (already, answer) in steps.into_iter().enumerate() {
+        *revoking.answer.lock().expect("no panic") = answer;
+        let wanted = answer.map_or(Ok("a/alice".to_owned()), Err);
+        assert_eq!(ask(&authenticator, &token, NOW).await, wanted);
+        assert_eq!(revoking.asked.load(Ordering::Relaxed), already + 1);
+    }
+    assert!(authenticator.cache.get(authenticator.cache.name(&token)).is_some(), "the proof itself holds");
+}
+
 fn authenticator(keys: &Arc<Changing>) -> Authenticator {
     let issuers = vec![issuer("a"), issuer("b")];
-    Authenticator::new(issuers, Arc::clone(keys) as Arc<dyn Keys>, TokenCache::new(1 << 20, [7; 16]), "jwt")
+    let keys = Arc::clone(keys) as Arc<dyn Keys>;
+    Authenticator::new(issuers, keys, Arc::new(NoRevocations), TokenCache::new(1 << 20, [7; 16]), "jwt")
 }
 
 fn claims(issuer: &str, subject: &str) -> Value {
@@ -170,7 +213,8 @@ fn a_cache_holds_no_more_than_its_bound() {
     for name in 0..1_000_u128 {
         let verified = issuer.verify(UnverifiedToken::parse(&token).expect("a token"), &keys, NOW).expect("good");
         let principal = issuer.principal(&verified, &[]);
-        cache.put(name, Arc::new(Proven::new(&issuer, 0, &verified, principal, NOW)));
+        let marks = NoRevocations.marks("", &verified).expect("none");
+        cache.put(name, Arc::new(Proven::new(&issuer, 0, &verified, marks, principal, NOW)));
     }
     cache.settle();
     assert!((1..400).contains(&cache.len()), "{}", cache.len());

@@ -4,7 +4,7 @@ use super::*;
 use crate::credential::Presented;
 use crate::gate::cache::TokenCache;
 use crate::gate::ports::BoxFuture;
-use crate::gate::{Authenticator, Keys};
+use crate::gate::{Authenticator, Keys, NoRevocations};
 use crate::keys::KeyStore;
 use crate::policy::{CanonicalPath, Host, Method, RequestFacts};
 use crate::server::metrics::Observed;
@@ -32,7 +32,8 @@ fn decisions(known: &Signer, deadline: Duration) -> Decisions {
     let issuer = Issuer::new("a", "https://a", Audiences::Any);
     let key = jwk::from_jwk(known.jwk().as_object().expect("an object"), &[]).expect("a key");
     let keys = Arc::new(Hanging(Arc::new([key].into_iter().collect())));
-    let authenticator = Authenticator::new(vec![issuer], keys, TokenCache::new(1 << 20, [3; 16]), "jwt");
+    let authenticator =
+        Authenticator::new(vec![issuer], keys, Arc::new(NoRevocations), TokenCache::new(1 << 20, [3; 16]), "jwt");
     let gate = Arc::new(Gate::new(policy, authenticator));
     let (lifecycle, audit) = (Arc::new(Lifecycle::default()), Arc::new(AuditLog::off()));
     let observed = Observed {
@@ -40,6 +41,7 @@ fn decisions(known: &Signer, deadline: Duration) -> Decisions {
         lifecycle: Arc::clone(&lifecycle),
         audit: Arc::clone(&audit),
         keys: Arc::new(KeyStore::new(Vec::new())),
+        register: None,
     };
     Decisions {
         trusted_proxies: TrustedProxies::new(Vec::new()).expect("none"),

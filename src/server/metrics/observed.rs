@@ -13,6 +13,7 @@ use prometheus_client::registry::Unit;
 
 use crate::gate::Gate;
 use crate::keys::KeyStore;
+use crate::revocations::Register;
 use crate::server::audit_log::AuditLog;
 use crate::server::lifecycle::{Lifecycle, Readiness};
 
@@ -27,6 +28,8 @@ pub struct Observed {
     pub audit: Arc<AuditLog>,
     /// The issuers' keys.
     pub keys: Arc<KeyStore>,
+    /// What is revoked.
+    pub register: Option<Arc<Register>>,
 }
 
 /// The one cache that there is yet, by its name in the settings.
@@ -37,7 +40,7 @@ impl Collector for Observed {
         let mut families = Families(encoder);
         let version = [("version", env!("CARGO_PKG_VERSION"))];
         families.gauge("build_info", "Which version this is; always 1.", None, [(version, 1_u64)])?;
-        let ready = matches!(self.lifecycle.readiness(&self.gate), Readiness::Ready);
+        let ready = matches!(self.lifecycle.readiness(&self.gate, self.register.as_deref()), Readiness::Ready);
         families.gauge("ready", "Whether /ready says so: 1 or 0.", None, [(NONE, u64::from(ready))])?;
         let dropped = self.audit.dropped();
         families.counter(
@@ -47,8 +50,19 @@ impl Collector for Observed {
             [(NONE, dropped)],
         )?;
         self.cache(&mut families)?;
-        self.keys(&mut families)
+        self.keys(&mut families)?;
+        self.register.as_ref().map_or(Ok(()), |register| revocations(register, &mut families))
     }
+}
+
+fn revocations(register: &Register, families: &mut Families<'_>) -> fmt::Result {
+    let live = u64::try_from(register.live().len()).unwrap_or(u64::MAX);
+    families.gauge("revocations", "Revocations in memory.", None, [(NONE, live)])?;
+    let age = register.age().map(|age| (NONE, age.as_secs_f64()));
+    let help = "Age of what is known of revocations; absent until they are loaded.";
+    families.gauge("revocations_feed_age", help, Some(&Unit::Seconds), age)?;
+    let help = "Questions that the store of revocations did not answer.";
+    families.counter("revocations_store_failures", help, None, [(NONE, register.failures())])
 }
 
 impl Observed {

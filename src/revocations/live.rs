@@ -1,0 +1,287 @@
+//! Everything that is revoked, in this process' memory: what a decision asks.
+
+use std::collections::{BTreeMap, HashSet};
+use std::hash::Hasher as _;
+use std::ops::Bound;
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde_json::Value;
+use siphasher::sip128::{Hasher128 as _, SipHasher13};
+
+use super::entry::{Entry, Id, Line, What};
+use crate::clock::UnixTime;
+use crate::gate::Revocations;
+use crate::gate::ports::{Mark, Marks};
+use crate::policy::Reason;
+use crate::token::VerifiedClaims;
+
+/// What is done when nobody knows what is revoked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhenStale {
+    /// Nobody is let in by a token.
+    Refuse,
+    /// What is known decides: the operator said so with `danger_go_on`.
+    GoOn,
+}
+
+/// Until when a mark is revoked, and up to which `iat`. Entries of one mark are merged into their later ends: an entry never ends
+/// before its tokens, so what a merged one refuses for longer has expired.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Reach {
+    until: UnixTime,
+    issued: UnixTime,
+}
+
+/// The live set.
+#[derive(Debug)]
+pub struct Live {
+    marks: papaya::HashMap<Mark, Reach, ahash::RandomState>,
+    /// How many marks there are: none is the usual case, and then nothing is looked up.
+    count: AtomicUsize,
+    /// Everything that was stored before this moment is here; microseconds.
+    complete: AtomicI64,
+    max_age: Duration,
+    when_stale: WhenStale,
+    hasher: SipHasher13,
+    known: Mutex<Known>,
+}
+
+/// What is needed to list, to write back and to forget; no decision looks at it.
+#[derive(Debug, Default)]
+struct Known {
+    lines: BTreeMap<Id, Held>,
+    /// One text for each issuer instead of one for each entry.
+    issuers: HashSet<Arc<str>>,
+    /// How many lines are no removals.
+    entries: usize,
+    /// The number of the running comparison with the store.
+    round: u32,
+}
+
+#[derive(Debug)]
+struct Held {
+    ends: UnixTime,
+    entry: Option<Entry>,
+    /// The comparison in which it was last known to be in the store.
+    seen: u32,
+}
+
+/// Which entries are asked for.
+#[derive(Debug, Default)]
+pub struct Filter<'a> {
+    /// Only of this issuer, by its identifier.
+    pub issuer: Option<&'a str>,
+    /// Only with this `jti`, `sid` or subject.
+    pub value: Option<(&'static str, &'a str)>,
+}
+
+/// The moment of a feed that was never there.
+const NEVER: i64 = i64::MIN;
+
+impl Live {
+    /// An empty set that knows nothing yet. `hash_key` must be nobody else's.
+    #[must_use]
+    pub fn new(max_age: Duration, when_stale: WhenStale, hash_key: [u8; 16]) -> Self {
+        Self {
+            marks: papaya::HashMap::with_hasher(ahash::RandomState::new()),
+            count: AtomicUsize::new(0),
+            complete: AtomicI64::new(NEVER),
+            max_age,
+            when_stale,
+            hasher: SipHasher13::new_with_key(&hash_key),
+            known: Mutex::default(),
+        }
+    }
+
+    /// Takes lines over, as they come and as often as they come.
+    pub fn apply(&self, lines: impl IntoIterator<Item = Line>, now: UnixTime) {
+        let mut known = self.known();
+        for line in lines.into_iter().filter(|line| line.ends > now) {
+            let round = known.round;
+            match known.lines.get_mut(&line.id) {
+                Some(held) => {
+                    held.seen = round;
+                    if line.entry.is_none()
+                        && let Some(removed) = held.entry.take()
+                    {
+                        known.entries = known.entries.saturating_sub(1);
+                        self.mark_again(&known, &removed);
+                    }
+                }
+                None => {
+                    let entry = line.entry.map(|entry| known.with_shared_issuer(entry));
+                    if let Some(entry) = &entry {
+                        known.entries = known.entries.saturating_add(1);
+                        self.reach_further(
+                            self.mark_of(entry),
+                            Reach { until: line.ends, issued: entry.what.reaches() },
+                        );
+                    }
+                    known.lines.insert(line.id, Held { ends: line.ends, entry, seen: round });
+                }
+            }
+        }
+        self.count.store(self.marks.len(), Ordering::Release);
+    }
+
+    /// Everything that was stored before `moment` is here.
+    pub fn complete_up_to(&self, moment: UnixTime) {
+        self.complete.store(moment.micros(), Ordering::Release);
+    }
+
+    /// How old the knowledge is; none if there was never any. A clock that was set back makes it old, too, until the feed speaks
+    /// again: the set could lack what was stored meanwhile.
+    #[must_use]
+    pub fn age(&self, now: UnixTime) -> Option<Duration> {
+        let complete = self.complete.load(Ordering::Acquire);
+        (complete != NEVER).then(|| Duration::from_micros(now.micros().abs_diff(complete)))
+    }
+
+    /// How many entries there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.known().entries
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The line of that name.
+    #[must_use]
+    pub fn line(&self, id: Id) -> Option<Line> {
+        self.known().lines.get(&id).map(|held| held.line(id))
+    }
+
+    /// At most `most` entries behind `after` that the filter lets through, oldest first.
+    #[must_use]
+    pub fn list(&self, filter: &Filter<'_>, after: Id, most: usize) -> Vec<Line> {
+        let known = self.known();
+        let behind = known.lines.range((Bound::Excluded(after), Bound::Unbounded));
+        let wanted = behind.filter(|(_, held)| held.entry.as_ref().is_some_and(|entry| filter.lets_through(entry)));
+        wanted.take(most).map(|(id, held)| held.line(*id)).collect()
+    }
+
+    /// Begins a comparison with the store: from now on, what is applied counts as seen in it.
+    pub fn compare(&self) {
+        let mut known = self.known();
+        known.round = known.round.wrapping_add(1);
+    }
+
+    /// At most `most` lines that were not seen in this comparison, the newest first and all of them older than `before`: what the
+    /// store has lost. The newest first, since other replicas may not have them yet.
+    #[must_use]
+    pub fn unseen(&self, before: Id, most: usize) -> Vec<Line> {
+        let known = self.known();
+        let older = known.lines.range(..before).rev().filter(|(_, held)| held.seen != known.round);
+        older.take(most).map(|(id, held)| held.line(*id)).collect()
+    }
+
+    /// Forgets what has ended. It has no effect any more; this frees its memory.
+    pub fn sweep(&self, now: UnixTime) {
+        let mut known = self.known();
+        known.lines.retain(|_, held| held.ends > now);
+        known.entries = known.lines.values().filter(|held| held.entry.is_some()).count();
+        self.marks.pin().retain(|_, reach| reach.until > now);
+        self.count.store(self.marks.len(), Ordering::Release);
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        // What a panic left is at worst not counted right: every line is whole.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn mark_of(&self, entry: &Entry) -> Mark {
+        self.mark(entry.what.key(), &entry.issuer, &entry.value)
+    }
+
+    /// The mark of a `jti`, a `sid` or a subject (`key`) of `issuer`. The parts are told apart by their lengths.
+    #[must_use]
+    pub fn mark(&self, key: &str, issuer: &str, value: &str) -> Mark {
+        let mut hasher = self.hasher;
+        hasher.write(key.as_bytes());
+        hasher.write_usize(issuer.len());
+        hasher.write(issuer.as_bytes());
+        hasher.write(value.as_bytes());
+        Mark::new(hasher.finish128().as_u128())
+    }
+
+    fn reach_further(&self, mark: Mark, by: Reach) {
+        let longer = |reach: &Reach| Reach { until: reach.until.max(by.until), issued: reach.issued.max(by.issued) };
+        self.marks.pin().update_or_insert(mark, longer, by);
+    }
+
+    /// After a removal: what the remaining entries of the mark say.
+    fn mark_again(&self, known: &Known, removed: &Entry) {
+        let is_same = |entry: &Entry| {
+            entry.value == removed.value && entry.issuer == removed.issuer && entry.what.key() == removed.what.key()
+        };
+        let rest = known.lines.values().filter_map(|held| Some((held.ends, held.entry.as_ref()?)));
+        let reaches = rest
+            .filter(|(_, entry)| is_same(entry))
+            .map(|(until, entry)| Reach { until, issued: entry.what.reaches() });
+        let merged = reaches.reduce(|a, b| Reach { until: a.until.max(b.until), issued: a.issued.max(b.issued) });
+        let mark = self.mark_of(removed);
+        match merged {
+            Some(reach) => self.marks.pin().insert(mark, reach),
+            None => self.marks.pin().remove(&mark),
+        };
+    }
+}
+
+impl Revocations for Live {
+    fn marks(&self, issuer: &str, claims: &VerifiedClaims) -> Result<Marks, Reason> {
+        let named = |key: &str| match claims.all().get(key) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(text)) => Ok(Some(self.mark(key, issuer, text))),
+            Some(_) => Err(Reason::MalformedClaim),
+        };
+        let subject = What::Subject { issued_before: UnixTime::from_micros(0) }.key();
+        let subject = self.mark(subject, issuer, claims.subject());
+        let names = [named(What::Token.key())?, named(What::Session.key())?, Some(subject)];
+        Ok(Marks { names, issued: claims.issued().unwrap_or(UnixTime::from_micros(i64::MIN)) })
+    }
+
+    fn check(&self, marks: &Marks, now: UnixTime) -> Result<(), Reason> {
+        if self.count.load(Ordering::Acquire) > 0 {
+            let live = self.marks.pin();
+            let hits =
+                |mark: &Mark| live.get(mark).is_some_and(|reach| now < reach.until && marks.issued <= reach.issued);
+            if marks.names.iter().flatten().any(hits) {
+                return Err(Reason::Revoked);
+            }
+        }
+        let is_fresh = self.when_stale == WhenStale::GoOn || self.age(now).is_some_and(|age| age <= self.max_age);
+        is_fresh.then_some(()).ok_or(Reason::RevocationsStale)
+    }
+}
+
+impl Known {
+    fn with_shared_issuer(&mut self, entry: Entry) -> Entry {
+        if let Some(issuer) = self.issuers.get(&entry.issuer) {
+            return Entry { issuer: Arc::clone(issuer), ..entry };
+        }
+        self.issuers.insert(Arc::clone(&entry.issuer));
+        entry
+    }
+}
+
+impl Held {
+    fn line(&self, id: Id) -> Line {
+        Line { id, ends: self.ends, entry: self.entry.clone() }
+    }
+}
+
+impl Filter<'_> {
+    fn lets_through(&self, entry: &Entry) -> bool {
+        self.issuer.is_none_or(|issuer| *entry.issuer == *issuer)
+            && self.value.is_none_or(|(key, value)| entry.what.key() == key && *entry.value == *value)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,83 @@
+//! What the settings of revocation allow, and what they keep secret.
+
+use super::*;
+use crate::support::redis::Server;
+use crate::support::wire::put_certificates;
+
+#[test]
+fn who_could_revoke_nothing_is_warned() {
+    let address = "  admin:\n    address: 127.0.0.1:0";
+    let (code, text) = in_memory().edit(&format!("{address}\n    token_file: admin.token"), address).check();
+    assert_eq!((code, text.contains("warning: revocations: nobody can revoke anything")), (0, true), "{text}");
+    let (code, text) = in_memory().check();
+    assert_eq!((code, text.contains("warning")), (0, false), "{text}");
+}
+
+#[test]
+fn a_password_is_never_printed() {
+    const SECRET: &str = "hunter2-correct-horse";
+    let url = format!("redis://gate:{SECRET}@127.0.0.1:1");
+    for store in [
+        format!("{{redis: {{url: '{url}'}}}}"),
+        format!("{{redis: {{url: 'redis://:{SECRET}@127.0.0.1:1'}}}}"),
+        format!("{{redis: {{password: '{SECRET}'}}}}"),
+        "{redis: {url_file: redis.url}}".to_owned(),
+        "{redis: {url_env: REDIS_URL}}".to_owned(),
+        "{redis: {url_file: good.url, url_env: REDIS_URL}}".to_owned(),
+        "{redis: {url_file: good.url, ca_file: redis.url}}".to_owned(),
+    ] {
+        let config = config(&store, "")
+            .file("redis.url", &url.replace("redis://", "http://"))
+            .file("good.url", &url)
+            .env("REDIS_URL", &url.replace("@127", "@[127"));
+        for (code, text) in [config.check(), config.serve_fails()] {
+            assert_eq!((code, text.contains(SECRET)), (64, false), "{store}: {text}");
+        }
+    }
+}
+
+#[test]
+fn the_token_of_the_admin_listener_is_long_and_never_printed() {
+    for (file, secret) in
+        [("0123456789", "0123456789"), (&*format!("{ADMIN} "), ADMIN), (&format!("{ADMIN}\n\n"), ADMIN), ("", "\u{0}")]
+    {
+        let (code, text) = in_memory().file("admin.token", file).check();
+        assert_eq!(
+            (code, text.contains("listeners") || text.contains("token"), text.contains(secret)),
+            (64, true, false),
+            "{text}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_used_ends_the_start() {
+    let (code, text) = config("{sqlite: {file: revocations.db}}", "")
+        .file("revocations.db", &"no database ".repeat(100))
+        .serve_fails();
+    assert_eq!((code, text.contains("revocations.db: ")), (1, true), "{text}");
+}
+
+#[tokio::test]
+async fn a_guarded_redis_is_spoken_to_over_tls_with_its_own_user() {
+    let server = Server::start_guarded().await;
+    let folder = tempfile::TempDir::new().expect("a folder");
+    put_certificates("gate", &folder.path().join("gate"));
+    put_certificates("stranger", &folder.path().join("stranger"));
+    let configured = |authority: &str, password: &str| {
+        let ca = folder.path().join(authority).join("ca.crt");
+        config(&format!("{{redis: {{url_file: redis.url, ca_file: '{}'}}}}", ca.display()), "")
+            .file("redis.url", &format!("rediss://gate:{password}@{}\n", server.address()))
+    };
+    let gate = ready(&configured("gate", "secret")).await;
+    revoke(&gate, json!({"jti": "t"})).await;
+    ask(&gate, &token(json!({"jti": "t"}))).await.expect(401, "revoked");
+    // Neither a stranger's certificate nor a wrong password is any good, and nobody's password is in the log.
+    for (authority, password, wanted) in [("stranger", "secret", "certificate"), ("gate", "secrets", "Password")] {
+        let gate = Gate::start(&configured(authority, password));
+        within(Duration::from_secs(10), "a word in the log", async || gate.log().contains(wanted)).await;
+        assert!(!is_ready(&gate).await && !gate.log().contains("gate:"), "{}", gate.log());
+        ask(&gate, &token(json!({}))).await.expect(503, "revocations_stale");
+    }
+    assert!(!gate.log().contains("secret"), "{}", gate.log());
+}
