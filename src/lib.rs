@@ -9,7 +9,7 @@
 //! | L0 | [`policy`], [`credential`], [`clock`], [`mistake`] | facts, paths, hosts, rules, demands, decisions; no IO, no wall clock |
 //! | L1 | [`token`] | bytes, keys and `now` to verified claims |
 //! | L2 | [`gate`] | the use case and the ports that it needs |
-//! | L3 | [`protocol`], [`keys`], [`tls`] | one outside thing each: a proxy's way of asking, where keys are, certificates |
+//! | L3 | [`protocol`], [`keys`], [`revocations`], [`tls`] | one outside thing each: a proxy's way of asking, where keys are, what is revoked, certificates |
 //! | L4 | [`config`], [`server`], [`telemetry`], [`cli`] | files, listeners, the clock, the environment |
 //!
 //! # One request walked through it
@@ -18,7 +18,7 @@
 //!    step; the dialect makes [`policy::RequestFacts`], each fact from exactly one place, normalised
 //!    by [`policy::CanonicalPath`] and [`policy::Host`].
 //! 3. [`gate::Gate::decide`] finds the rule ([`policy::route`]), tells who is asking
-//!    ([`gate::Authenticator`]: cache, or [`token::Issuer::verify`]), and lets
+//!    ([`gate::Authenticator`]: cache, or [`token::Issuer::verify`]; then [`gate::Revocations`]), and lets
 //!    [`policy::Rule::grant`] check the demands. A [`policy::Grant`] comes from nowhere else.
 //! 4. [`protocol::Reply`] turns the decision into an answer: one status table, one place that writes
 //!    identity headers.
@@ -31,6 +31,7 @@
 //! | credential | `credential/NAME.rs` | one variant and one arm in [`credential`] |
 //! | demand | a variant of [`policy::Demand`] | its words in [`policy::document`] |
 //! | source of keys | `keys/NAME.rs` | one key in [`config::settings::KeysFile`] |
+//! | store of revocations | `revocations/store/NAME.rs` | a variant of [`revocations::Kind`] |
 //! | reason to refuse | a line in [`policy::reason`] | a row in the README |
 
 pub mod cli;

@@ -24,7 +24,7 @@ fn config(store: &str, more: &str) -> Config {
     config.edit("\nshutdown:", &format!("\nrevocations:\n  store: {store}\n{more}\nshutdown:"))
 }
 
-fn in_memory() -> Config {
+pub(crate) fn in_memory() -> Config {
     config("{danger_memory: true}", "")
 }
 
@@ -74,7 +74,7 @@ async fn within(bound: Duration, what: &str, condition: impl AsyncFn() -> bool) 
 }
 
 /// Starts a gate and waits until it is ready.
-async fn ready(config: &Config) -> Gate {
+pub(crate) async fn ready(config: &Config) -> Gate {
     let gate = Gate::start(config);
     within(Duration::from_secs(15), "ready", async || is_ready(&gate).await).await;
     gate

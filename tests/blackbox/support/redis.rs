@@ -1,6 +1,6 @@
 //! A real Redis that keeps nothing on disk: killed and started again, it is empty.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -41,8 +41,8 @@ impl Server {
         let number = port.address().port();
         let listen = match arguments {
             ["tls", rest] => {
-                let user = "--user gate on >secret ~{portcullis:* +@all --user default off";
-                format!("--port 0 --tls-port {number} {rest} {user}")
+                let user = "--user default off --user gate on >secret";
+                format!("--port 0 --tls-port {number} {rest} {user} {}", rights())
             }
             _ => format!("--port {number}"),
         };
@@ -106,6 +106,13 @@ impl Server {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
+}
+
+/// What the README says that the gate's user needs, and no more.
+fn rights() -> String {
+    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).expect("the README");
+    let quoted = readme.split('`').filter(|text| text.starts_with("~{portcullis") || text.starts_with('+'));
+    quoted.collect::<Vec<_>>().join(" ")
 }
 
 fn spawn(arguments: &[String], folder: &Path) -> Child {
