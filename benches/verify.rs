@@ -39,9 +39,9 @@ fn verify(criterion: &mut Criterion) {
         ("ES256", Signer::new("ec", "ES256")),
     ];
     let issuer = issuer();
-    let now = UnixTime::from_secs(shop::now().cast_signed());
     for (name, signer) in &signers {
         let token = shop::token(signer, 0);
+        let now = UnixTime::from_secs(shop::now().cast_signed());
         let keys = match *name {
             "HS256" => file::secret(&secret.to_vec().into(), &[]).unwrap().keys,
             _ => file::jwk_set(shop::jwk_set(&[signer]).to_string().as_bytes(), &[]).unwrap().keys,
