@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 
-use super::{ask, forged, median, trusting, us};
-use crate::support::gate::{Answer, Gate, within};
-use crate::support::provider::{Habits, Provider};
+use super::{ask, claims_of, config, entry, forged, median, ready, trusting, us};
+use crate::support::gate::{Answer, Gate, KEY, within};
+use crate::support::provider::{API, Habits, Provider};
 use crate::support::signer::Signer;
+use crate::support::stand_in::{FREE, StandIn, http, jwks};
 
 /// Requests a second.
 const RATE: u32 = 200;
@@ -170,13 +171,16 @@ async fn t_f3_concurrent_credentials_share_a_fetch_and_no_identity() {
 
 #[tokio::test]
 async fn a_new_key_is_good_at_once_right_after_a_fetch_for_another() {
-    let provider = Provider::start(Habits::Auth0).await;
-    let gate = trusting(&provider, &[]).await;
+    // A stand-in: a provider takes too long to make keys.
+    let server = StandIn::start(FREE, http("200 OK", "", &jwks(&[&KEY]))).await;
+    let issuer = format!("http://{}/", server.address);
+    let keys = format!("keys: {{jwks_url: '{issuer}jwks'}}");
+    let gate = Gate::start(&config(&[entry("x", &issuer, &[&format!("audiences: ['{API}']"), &keys])]));
+    ready(&gate).await;
+    let new = Signer::new("new", "ES256");
     // A forged name has just been looked for in vain.
-    let token = forged(&Signer::new("stranger", "ES256"), &provider.issuer(), "forged");
-    ask(&gate, "/any", &token).await.expect(401, "unknown_key");
-    provider.control("/rotate?step=hard").await;
-    let alice = provider.sign_in("gate", "alice").await.access;
-    ask(&gate, "/any", &token).await.expect(401, "unknown_key");
-    ask(&gate, "/any", &alice).await.expect(200, "allowed");
+    ask(&gate, "/any", &forged(&new, &issuer, "forged")).await.expect(401, "unknown_key");
+    server.says(http("200 OK", "", &jwks(&[&KEY, &new])));
+    ask(&gate, "/any", &new.token(&claims_of(&issuer))).await.expect(200, "allowed");
+    assert_eq!(server.asked().len(), 3);
 }
