@@ -37,7 +37,9 @@ fn up_to(seconds: i64) -> What {
 /// Verified claims of an issuer, the only way that there is: a signed token.
 fn claims(of: &str, changes: &serde_json::Value) -> VerifiedClaims {
     let signer = Signer::new("k", "EdDSA");
-    let issuer = Issuer::new("a", of, Audiences::Any);
+    let mut issuer = Issuer::new("a", of, Audiences::Any);
+    // Whether a token was issued long ago is what is to be told apart here.
+    issuer.terms.max_lifetime = Duration::MAX;
     let key = jwk::from_jwk(signer.jwk().as_object().expect("object"), &[]).expect("a key");
     let keys: KeySet = [key].into_iter().collect();
     let mut claims = json!({"iss": of, "sub": "alice", "exp": NOW.after(HOUR).secs()});
