@@ -4,6 +4,7 @@ mod asked;
 pub mod discovery;
 pub mod fetch;
 pub mod file;
+pub mod member;
 pub mod refresh;
 
 use std::sync::Arc;

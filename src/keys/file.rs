@@ -3,6 +3,7 @@
 use secrecy::{ExposeSecret as _, SecretSlice};
 use serde_json::Value;
 
+use super::member;
 use crate::token::{Algorithm, Key, KeySet, json, jwk};
 
 /// Largest key file, in bytes: a set of a hundred RSA keys with certificate chains has 500 KiB.
@@ -31,7 +32,7 @@ pub fn jwk_set(text: &[u8], allowed: &[Algorithm]) -> Result<Loaded, String> {
             .get("kid")
             .and_then(Value::as_str)
             .map_or_else(|| format!("key {place}"), |kid| format!("key `{kid}`"));
-        match member.as_object().ok_or("it is no object".to_owned()).and_then(|jwk| jwk::from_jwk(jwk, allowed)) {
+        match member::key(member, allowed) {
             Ok(key) => keys.push(key),
             Err(why) => set_aside.push(format!("{name}: {why}")),
         }

@@ -1,10 +1,9 @@
-//! Keys from what issuers publish: JSON Web Keys (RFC 7517, RFC 7518 section 6, RFC 8037), public
+//! Keys from what issuers publish: the numbers of JSON Web Keys (RFC 7518 section 6, RFC 8037), public
 //! keys in PEM (RFC 7468), and shared secrets. A key that cannot be used says why.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::DecodingKey;
-use serde_json::{Map, Value};
 
 use super::algorithm::KeyKind;
 use super::{Algorithm, Key};
@@ -12,44 +11,36 @@ use super::{Algorithm, Key};
 /// Smallest RSA modulus, in bits (RFC 7518 section 3.3).
 const MIN_RSA_BITS: usize = 2048;
 
-/// A key from one member of a JWK set. `allowed` narrows the algorithms; empty means: the key's own
-/// `alg`, or the usual one of its kind.
+/// The public half of a key as a JWK writes it (RFC 7518 section 6, RFC 8037 section 2): each number in base64url without padding.
+#[derive(Debug, Clone, Copy)]
+#[expect(missing_docs, reason = "the names are those of the registry")]
+pub enum Numbers<'a> {
+    Rsa { n: &'a str, e: &'a str },
+    Ec { crv: &'a str, x: &'a str, y: &'a str },
+    Okp { crv: &'a str, x: &'a str },
+}
+
+/// A key from the numbers of a JWK. `own` is the JWK's algorithm, and `allowed` narrows the algorithms; empty means: its own, or the
+/// usual one of its kind.
 ///
 /// # Errors
 /// Why it is no key that verifies signatures.
-pub fn from_jwk(jwk: &Map<String, Value>, allowed: &[Algorithm]) -> Result<Key, String> {
-    let text = |name: &str| jwk.get(name).and_then(Value::as_str);
-    let need = |name: &str| text(name).ok_or_else(|| format!("it has no `{name}`"));
-    if jwk.contains_key("d") {
-        return Err("it holds the private half, which belongs to the issuer alone".into());
-    }
-    let kid = match jwk.get("kid") {
-        None => None,
-        Some(Value::String(kid)) => Some(kid.as_str()),
-        Some(_) => return Err("its `kid` is no text".into()),
-    };
-    if jwk.get("use").is_some_and(|usage| usage != "sig") {
-        return Err("its `use` is not `sig`".into());
-    }
-    if let Some(operations) = jwk.get("key_ops")
-        && !operations.as_array().is_some_and(|list| list.iter().any(|op| op == "verify"))
-    {
-        return Err("its `key_ops` do not contain `verify`".into());
-    }
-    let bytes = |name: &str| -> Result<Vec<u8>, String> {
-        URL_SAFE_NO_PAD.decode(need(name)?).map_err(|_| format!("its `{name}` is no base64url"))
-    };
-    let material = match (need("kty")?, text("crv")) {
-        ("RSA", _) => Material::Rsa(bytes("n")?, bytes("e")?),
-        ("EC", Some("P-256")) => Material::Ec(KeyKind::P256, bytes("x")?, bytes("y")?),
-        ("EC", Some("P-384")) => Material::Ec(KeyKind::P384, bytes("x")?, bytes("y")?),
-        ("OKP", Some("Ed25519")) => Material::Ed25519(bytes("x")?),
-        ("oct", _) => return Err("it is a shared secret, which no key set may publish".into()),
-        (kty, crv) => return Err(format!("its kind `{kty}` {} is not verified here", crv.unwrap_or_default())),
-    };
-    let own = match jwk.get("alg") {
-        None => None,
-        Some(alg) => Some(alg.as_str().and_then(Algorithm::named).ok_or("its `alg` is not verified here")?),
+pub fn from_numbers(
+    kid: Option<&str>,
+    own: Option<Algorithm>,
+    numbers: Numbers<'_>,
+    allowed: &[Algorithm],
+) -> Result<Key, String> {
+    let bytes =
+        |name: &str, text: &str| URL_SAFE_NO_PAD.decode(text).map_err(|_| format!("its `{name}` is no base64url"));
+    let material = match numbers {
+        Numbers::Rsa { n, e } => Material::Rsa(bytes("n", n)?, bytes("e", e)?),
+        Numbers::Ec { crv: "P-256", x, y } => Material::Ec(KeyKind::P256, bytes("x", x)?, bytes("y", y)?),
+        Numbers::Ec { crv: "P-384", x, y } => Material::Ec(KeyKind::P384, bytes("x", x)?, bytes("y", y)?),
+        Numbers::Okp { crv: "Ed25519", x } => Material::Ed25519(bytes("x", x)?),
+        Numbers::Ec { crv, .. } | Numbers::Okp { crv, .. } => {
+            return Err(format!("its curve `{crv}` is not verified here"));
+        }
     };
     material.key(kid, own, allowed)
 }

@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 use super::super::NoRevocations;
 use super::super::ports::{BoxFuture, Mark, Marks};
 use super::*;
+use crate::keys::member;
 use crate::signer::Signer;
+use crate::token::VerifiedClaims;
 use crate::token::issuer::Audiences;
-use crate::token::{VerifiedClaims, jwk};
 
 const NOW: UnixTime = UnixTime::from_secs(1_000_000);
 
@@ -34,7 +35,7 @@ impl Changing {
 }
 
 fn set(signers: &[&Signer]) -> Arc<KeySet> {
-    let key = |signer: &&Signer| jwk::from_jwk(signer.jwk().as_object().expect("object"), &[]).expect("a key");
+    let key = |signer: &&Signer| member::key(&signer.jwk(), &[]).expect("a key");
     Arc::new(signers.iter().map(key).collect())
 }
 
@@ -70,7 +71,10 @@ impl Revocations for Revoking {
     }
 
     fn check(&self, marks: &Marks, _: UnixTime) -> Result<(), Reason> {
-        assert_eq!((marks.names, marks.issued), ([Some(Mark::new(7)), None, None], UnixTime::from_micros(999_998_500_000)));
+        assert_eq!(
+            (marks.names, marks.issued),
+            ([Some(Mark::new(7)), None, None], UnixTime::from_micros(999_998_500_000))
+        );
         self.asked.fetch_add(1, Ordering::Relaxed);
         self.answer.lock().expect("no panic").map_or(Ok(()), Err)
     }

@@ -4,9 +4,10 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::keys::member;
 use crate::signer::Signer;
 use crate::token::issuer::Audiences;
-use crate::token::{Issuer, KeySet, UnverifiedToken, jwk};
+use crate::token::{Issuer, KeySet, UnverifiedToken};
 
 const NOW: UnixTime = UnixTime::from_secs(1_000_000);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -40,7 +41,7 @@ fn claims(of: &str, changes: &serde_json::Value) -> VerifiedClaims {
     let mut issuer = Issuer::new("a", of, Audiences::Any);
     // Whether a token was issued long ago is what is to be told apart here.
     issuer.terms.max_lifetime = Duration::MAX;
-    let key = jwk::from_jwk(signer.jwk().as_object().expect("object"), &[]).expect("a key");
+    let key = member::key(&signer.jwk(), &[]).expect("a key");
     let keys: KeySet = [key].into_iter().collect();
     let mut claims = json!({"iss": of, "sub": "alice", "exp": NOW.after(HOUR).secs()});
     claims.as_object_mut().expect("object").extend(changes.as_object().expect("object").clone());

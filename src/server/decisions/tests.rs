@@ -6,11 +6,12 @@ use crate::gate::cache::TokenCache;
 use crate::gate::ports::BoxFuture;
 use crate::gate::{Authenticator, Keys, NoRevocations};
 use crate::keys::KeyStore;
+use crate::keys::member;
 use crate::policy::{CanonicalPath, Host, Method, RequestFacts};
 use crate::server::metrics::Observed;
 use crate::signer::Signer;
 use crate::token::issuer::Audiences;
-use crate::token::{Issuer, KeySet, jwk};
+use crate::token::{Issuer, KeySet};
 
 /// Keys that know one key and hang when asked for newer ones: a source that does not keep its own bounds.
 #[derive(Debug)]
@@ -30,7 +31,7 @@ fn decisions(known: &Signer, deadline: Duration) -> Decisions {
     let policy = json!({"rules": [{"id": "r", "hosts": ["*"], "paths": ["/**"], "allow": "authenticated"}]});
     let policy = Policy::compile(&serde_json::from_value(policy).expect("a policy")).expect("a policy");
     let issuer = Issuer::new("a", "https://a", Audiences::Any);
-    let key = jwk::from_jwk(known.jwk().as_object().expect("an object"), &[]).expect("a key");
+    let key = member::key(&known.jwk(), &[]).expect("a key");
     let keys = Arc::new(Hanging(Arc::new([key].into_iter().collect())));
     let authenticator =
         Authenticator::new(vec![issuer], keys, Arc::new(NoRevocations), TokenCache::new(1 << 20, [3; 16]), "jwt");

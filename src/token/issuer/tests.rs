@@ -3,10 +3,11 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::keys::member;
 use crate::policy::ClaimPath;
 use crate::signer::Signer;
+use crate::token::TokenKind;
 use crate::token::kind::ToldBy;
-use crate::token::{TokenKind, jwk};
 
 const NOW: UnixTime = UnixTime::from_secs(1_000_000);
 
@@ -21,7 +22,7 @@ fn good() -> Value {
 }
 
 fn verify(issuer: &Issuer, signer: &Signer, header: &Value, claims: &Value) -> Result<Principal, Reason> {
-    let keys = [jwk::from_jwk(signer.jwk().as_object().expect("object"), &[]).expect("key")].into_iter().collect();
+    let keys = [member::key(&signer.jwk(), &[]).expect("key")].into_iter().collect();
     let token = signer.sign(header, claims);
     issuer
         .verify(UnverifiedToken::parse(&token)?, &keys, NOW)
