@@ -32,6 +32,22 @@ pub enum WhenStale {
 struct Reach {
     until: UnixTime,
     issued: UnixTime,
+    /// How many entries were merged at most: when the only one is taken back, nobody has to look for others.
+    entries: u32,
+}
+
+impl Reach {
+    fn of(ends: UnixTime, entry: &Entry) -> Self {
+        Self { until: ends, issued: entry.what.reaches(), entries: 1 }
+    }
+
+    fn merged(self, other: Self) -> Self {
+        Self {
+            until: self.until.max(other.until),
+            issued: self.issued.max(other.issued),
+            entries: self.entries.saturating_add(other.entries),
+        }
+    }
 }
 
 /// The live set.
@@ -114,10 +130,8 @@ impl Live {
                     let entry = line.entry.map(|entry| known.with_shared_issuer(entry));
                     if let Some(entry) = &entry {
                         known.entries = known.entries.saturating_add(1);
-                        self.reach_further(
-                            self.mark_of(entry),
-                            Reach { until: line.ends, issued: entry.what.reaches() },
-                        );
+                        let reach = Reach::of(line.ends, entry);
+                        self.marks.pin().update_or_insert(self.mark_of(entry), |there| there.merged(reach), reach);
                     }
                     known.lines.insert(line.id, Held { ends: line.ends, entry, seen: round });
                 }
@@ -143,6 +157,13 @@ impl Live {
     #[must_use]
     pub fn len(&self) -> usize {
         self.known().entries
+    }
+
+    /// How many removals are remembered, beside the entries.
+    #[must_use]
+    pub fn removals(&self) -> usize {
+        let known = self.known();
+        known.lines.len().saturating_sub(known.entries)
     }
 
     /// Whether there are none.
@@ -210,25 +231,19 @@ impl Live {
         Mark::new(hasher.finish128().as_u128())
     }
 
-    fn reach_further(&self, mark: Mark, by: Reach) {
-        let longer = |reach: &Reach| Reach { until: reach.until.max(by.until), issued: reach.issued.max(by.issued) };
-        self.marks.pin().update_or_insert(mark, longer, by);
-    }
-
     /// After a removal: what the remaining entries of the mark say.
     fn mark_again(&self, known: &Known, removed: &Entry) {
+        let (mark, marks) = (self.mark_of(removed), self.marks.pin());
         let is_same = |entry: &Entry| {
             entry.value == removed.value && entry.issuer == removed.issuer && entry.what.key() == removed.what.key()
         };
-        let rest = known.lines.values().filter_map(|held| Some((held.ends, held.entry.as_ref()?)));
-        let reaches = rest
-            .filter(|(_, entry)| is_same(entry))
-            .map(|(until, entry)| Reach { until, issued: entry.what.reaches() });
-        let merged = reaches.reduce(|a, b| Reach { until: a.until.max(b.until), issued: a.issued.max(b.issued) });
-        let mark = self.mark_of(removed);
-        match merged {
-            Some(reach) => self.marks.pin().insert(mark, reach),
-            None => self.marks.pin().remove(&mark),
+        let was_alone = marks.get(&mark).is_some_and(|reach| reach.entries <= 1);
+        let lines = known.lines.values().filter(|_| !was_alone);
+        let rest = lines.filter_map(|held| Some((held.ends, held.entry.as_ref()?)));
+        let rest = rest.filter(|(_, entry)| is_same(entry)).map(|(ends, entry)| Reach::of(ends, entry));
+        match rest.reduce(Reach::merged) {
+            Some(reach) => marks.insert(mark, reach),
+            None => marks.remove(&mark),
         };
     }
 }

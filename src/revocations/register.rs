@@ -29,8 +29,8 @@ const UNSETTLED_PAUSE: Duration = Duration::from_millis(500);
 /// Why nothing was revoked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// There is no room. Nothing is ever dropped to make some.
-    #[error("there are as many revocations as `revocations.max_entries` allows")]
+    /// There is no room: neither for entries nor for removals, which are remembered as long. Nothing is ever dropped to make some.
+    #[error("there are as many revocations, or as many taken back, as `revocations.max_entries` allows")]
     Full,
     /// The store did not confirm. It may have kept it all the same; to repeat it does no harm.
     #[error("the store did not confirm: {0}")]
@@ -112,7 +112,7 @@ impl Register {
     /// # Errors
     /// Why it was not, or may not have been.
     pub async fn revoke(&self, entry: Entry, ends: UnixTime) -> Result<Line, Refused> {
-        if self.live.len() >= self.max_entries {
+        if self.live.len().max(self.live.removals()) >= self.max_entries {
             return Err(Refused::Full);
         }
         let line = Line { id: Id::new((self.clock)())?, ends, entry: Some(entry) };

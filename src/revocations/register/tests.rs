@@ -225,4 +225,10 @@ async fn a_full_register_refuses_and_drops_nothing() {
     revoke(&one, "b").await;
     assert_eq!(one.revoke(entry("c"), clock().after(SECOND)).await, Err(Refused::Full));
     assert!(has(&one, "a") && has(&one, "b") && !has(&one, "c"));
+    // Room that is made again and again ends, too: what was taken back is remembered.
+    for jti in ["a", "b"] {
+        let line = one.live().list(&Filter { issuer: None, value: Some(("jti", jti)) }, Id::FIRST, 1).remove(0);
+        assert_eq!(one.restore(line.id).await, Ok(true));
+    }
+    assert_eq!(one.revoke(entry("c"), clock().after(SECOND)).await, Err(Refused::Full));
 }
