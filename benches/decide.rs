@@ -112,6 +112,7 @@ fn service(keys: &[&Signer], mebibytes: u64) -> Arc<Decisions> {
         lifecycle: Arc::clone(&lifecycle),
         audit: Arc::clone(&audit),
         keys: loaded.keys,
+        introspectors: loaded.introspectors,
         register: None,
     };
     Arc::new(Decisions {

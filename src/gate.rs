@@ -7,7 +7,7 @@ pub mod cache;
 pub mod ports;
 
 pub use authenticate::Authenticator;
-pub use ports::{Keys, NoRevocations, Revocations};
+pub use ports::{Introspection, Keys, NoRevocations, Revocations};
 
 use crate::clock::UnixTime;
 use crate::credential::Presented;

@@ -1,8 +1,6 @@
 //! L3: where keys come from.
 
 mod asked;
-pub mod discovery;
-pub mod fetch;
 pub mod file;
 pub mod member;
 pub mod refresh;

@@ -9,7 +9,7 @@
 //! | L0 | [`policy`], [`credential`], [`clock`], [`mistake`] | facts, paths, hosts, rules, demands, decisions; no IO, no wall clock |
 //! | L1 | [`token`] | bytes, keys and `now` to verified claims |
 //! | L2 | [`gate`] | the use case and the ports that it needs |
-//! | L3 | [`protocol`], [`keys`], [`revocations`], [`tls`] | one outside thing each: a proxy's way of asking, where keys are, what is revoked, certificates |
+//! | L3 | [`protocol`], [`keys`], [`introspection`], [`revocations`], [`tls`]; [`provider`] for those that ask an issuer | one outside thing each: a proxy's way of asking, where keys are, what an issuer says of opaque tokens, what is revoked, certificates |
 //! | L4 | [`config`], [`server`], [`telemetry`], [`cli`] | files, listeners, the clock, the environment |
 //!
 //! # One request walked through it
@@ -18,7 +18,8 @@
 //!    step; the dialect makes [`policy::RequestFacts`], each fact from exactly one place, normalised
 //!    by [`policy::CanonicalPath`] and [`policy::Host`].
 //! 3. [`gate::Gate::decide`] finds the rule ([`policy::route`]), tells who is asking
-//!    ([`gate::Authenticator`]: cache, or [`token::Issuer::verify`]; then [`gate::Revocations`]), and lets
+//!    ([`gate::Authenticator`]: cache, [`token::Issuer::verify`], or for what is no JWT [`token::Issuer::verify_answer`]; then
+//!    [`gate::Revocations`]), and lets
 //!    [`policy::Rule::grant`] check the demands. A [`policy::Grant`] comes from nowhere else.
 //! 4. [`protocol::Reply`] turns the decision into an answer: one status table, one place that writes
 //!    identity headers.
@@ -39,10 +40,12 @@ pub mod clock;
 pub mod config;
 pub mod credential;
 pub mod gate;
+pub mod introspection;
 pub mod keys;
 pub mod mistake;
 pub mod policy;
 pub mod protocol;
+pub mod provider;
 pub mod revocations;
 pub mod server;
 pub mod telemetry;

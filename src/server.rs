@@ -78,7 +78,8 @@ impl Running {
 /// # Errors
 /// If an address cannot be bound.
 pub async fn start(loaded: Loaded, audit: AuditLog) -> io::Result<Running> {
-    let Loaded { gate, trusted_proxies, settings, certificates, keys, sources, revocations, admin_token, .. } = loaded;
+    let Loaded { gate, trusted_proxies, settings, certificates, keys, sources, introspectors, .. } = loaded;
+    let (revocations, admin_token) = (loaded.revocations, loaded.admin_token);
     let gate: Arc<Gate> = Arc::new(gate);
     let register = match revocations {
         None => None,
@@ -91,6 +92,7 @@ pub async fn start(loaded: Loaded, audit: AuditLog) -> io::Result<Running> {
         lifecycle: Arc::clone(&lifecycle),
         audit: Arc::clone(&audit),
         keys: Arc::clone(&keys),
+        introspectors,
         register: register.clone(),
     }));
     let drain = settings.shutdown.drain.0;

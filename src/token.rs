@@ -15,7 +15,7 @@ pub mod unverified;
 pub use algorithm::Algorithm;
 pub use check::{Check, Unwatched, Watch};
 pub use claims::VerifiedClaims;
-pub use issuer::Issuer;
+pub use issuer::{Issuer, SignedToken};
 pub use jws::Jws;
 pub use keyset::{Key, KeySet};
 pub use kind::TokenKind;

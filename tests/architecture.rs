@@ -14,12 +14,20 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("token", &["clock", "policy"]),
     ("gate", &["clock", "credential", "policy", "token"]),
     ("protocol", &["credential", "gate", "policy"]),
-    ("keys", &["gate", "token"]),
+    ("provider", &["token"]),
+    ("keys", &["gate", "provider", "token"]),
+    ("introspection", &["clock", "gate", "policy", "provider", "token"]),
     ("revocations", &["clock", "gate", "policy", "token"]),
     ("tls", &[]),
-    ("config", &["gate", "keys", "mistake", "policy", "protocol", "revocations", "tls", "token"]),
+    (
+        "config",
+        &["gate", "introspection", "keys", "mistake", "policy", "protocol", "provider", "revocations", "tls", "token"],
+    ),
     ("telemetry", &["config"]),
-    ("server", &["clock", "config", "gate", "keys", "policy", "protocol", "revocations", "tls", "token"]),
+    (
+        "server",
+        &["clock", "config", "gate", "introspection", "keys", "policy", "protocol", "revocations", "tls", "token"],
+    ),
     ("cli", &["config", "policy", "server", "telemetry", "token"]),
 ];
 

@@ -50,6 +50,7 @@ fn every_setting_is_a_row() {
         "issuers",
         "keys",
         "claims",
+        "introspection",
         "credentials",
         "stores",
         "verified_tokens",

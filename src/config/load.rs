@@ -1,6 +1,7 @@
 //! The second stage: from files to a gate. Every mistake of every file is reported at once.
 
 mod files;
+mod introspection;
 mod issuers;
 mod keys;
 mod revocations;
@@ -17,7 +18,8 @@ use super::environment;
 use super::report::Report;
 use super::settings::{AuditTo, ListenersFile, SettingsFile};
 use crate::gate::cache::TokenCache;
-use crate::gate::{Authenticator, Gate, Keys, NoRevocations, Revocations};
+use crate::gate::{Authenticator, Gate, Introspection, Keys, NoRevocations, Revocations};
+use crate::introspection::{Introspector, Introspectors};
 use crate::keys::refresh::Refresher;
 use crate::keys::{KeyStore, file};
 use crate::mistake::Mistake;
@@ -49,6 +51,8 @@ pub struct Loaded {
     pub keys: Arc<KeyStore>,
     /// The sources of keys that are to be fetched.
     pub sources: Vec<Refresher>,
+    /// The issuers that are asked about tokens.
+    pub introspectors: Arc<Introspectors>,
     /// How revocations are kept, if anything can be revoked.
     pub revocations: Option<Setup>,
     /// The token of whoever may change something through the admin listener.
@@ -115,6 +119,7 @@ struct Parts {
     keys: Vec<Option<file::Loaded>>,
     certificates: Certificates,
     sources: Vec<Refresher>,
+    introspectors: Vec<Option<Introspector>>,
     revocations: Option<Kind>,
     admin_token: Option<SecretSlice<u8>>,
     warnings: Vec<String>,
@@ -122,8 +127,7 @@ struct Parts {
 }
 
 fn make(settings: &SettingsFile, beside: &Path) -> (Parts, Vec<Mistake>) {
-    let mut stage =
-        Stage { beside: beside.to_owned(), mistakes: Vec::new(), warnings: Vec::new(), sources: Vec::new() };
+    let mut stage = Stage { beside: beside.to_owned(), ..Stage::default() };
     stage.check(settings);
     let trusted_proxies = stage.trusted_proxies(settings);
     let (issuers, keys) = stage.issuers(&settings.issuers);
@@ -134,9 +138,19 @@ fn make(settings: &SettingsFile, beside: &Path) -> (Parts, Vec<Mistake>) {
     };
     let (revocations, admin_token) = (stage.revocations(settings), stage.admin_token(&settings.listeners.admin));
     let policy = stage.policy(&settings.policy);
-    let Stage { mistakes, warnings, sources, .. } = stage;
-    let parts =
-        Parts { trusted_proxies, issuers, keys, certificates, sources, revocations, admin_token, warnings, policy };
+    let Stage { mistakes, warnings, sources, introspectors, .. } = stage;
+    let parts = Parts {
+        trusted_proxies,
+        issuers,
+        keys,
+        certificates,
+        sources,
+        introspectors,
+        revocations,
+        admin_token,
+        warnings,
+        policy,
+    };
     (parts, mistakes)
 }
 
@@ -156,7 +170,10 @@ fn assemble(path: &Path, settings: SettingsFile, parts: Parts, policy: Policy, r
         || Arc::new(NoRevocations) as Arc<dyn Revocations>,
         |setup| Arc::clone(&setup.live) as Arc<dyn Revocations>,
     );
-    let authenticator = Authenticator::new(issuers, Arc::clone(&keys) as Arc<dyn Keys>, revoked, cache, cookie_name);
+    let introspectors = Arc::new(Introspectors::new(parts.introspectors));
+    let asking = Arc::clone(&introspectors) as Arc<dyn Introspection>;
+    let known = Arc::clone(&keys) as Arc<dyn Keys>;
+    let authenticator = Authenticator::new(issuers, known, asking, revoked, cache, cookie_name);
     let gate = Gate::new(policy, authenticator);
     Ok(Loaded {
         gate,
@@ -165,6 +182,7 @@ fn assemble(path: &Path, settings: SettingsFile, parts: Parts, policy: Policy, r
         warnings,
         keys,
         sources,
+        introspectors,
         revocations,
         admin_token,
         rules,
@@ -213,11 +231,13 @@ fn read(path: &Path, max: u64) -> Result<Vec<u8>, String> {
     std::fs::read(path).map_err(|error| format!("it cannot be read: {error}"))
 }
 
+#[derive(Default)]
 struct Stage {
     beside: PathBuf,
     mistakes: Vec<Mistake>,
     warnings: Vec<String>,
     sources: Vec<Refresher>,
+    introspectors: Vec<Option<Introspector>>,
 }
 
 impl Stage {

@@ -4,11 +4,20 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::cache::{CacheState, Proven, TokenCache};
-use super::{Keys, Revocations};
+use super::ports::Question;
+use super::{Introspection, Keys, Revocations};
 use crate::clock::UnixTime;
 use crate::credential::{CredentialKind, Presented};
 use crate::policy::{Principal, Reason};
-use crate::token::{Check, Issuer, KeySet, UnverifiedToken, Unwatched, Watch};
+use crate::token::{Check, Issuer, KeySet, SignedToken, UnverifiedToken, Unwatched, VerifiedClaims, Watch};
+
+/// What a token is to the gate before anybody is asked.
+enum Signed<'t> {
+    /// A JWT that says all that is needed.
+    Whole(VerifiedClaims),
+    /// One that its issuer must be asked about; with the JWT, if it is one.
+    Asked(Option<SignedToken<'t>>),
+}
 
 /// Tells who is asking.
 #[derive(Debug)]
@@ -16,6 +25,7 @@ pub struct Authenticator {
     issuers: Vec<Arc<Issuer>>,
     by_identifier: HashMap<Box<str>, usize, ahash::RandomState>,
     keys: Arc<dyn Keys>,
+    introspection: Arc<dyn Introspection>,
     revocations: Arc<dyn Revocations>,
     cache: TokenCache,
     cookie_name: Box<str>,
@@ -23,11 +33,13 @@ pub struct Authenticator {
 }
 
 impl Authenticator {
-    /// Trusts `issuers`, whose keys `keys` knows by their place in the list, but for what `revocations` takes back.
+    /// Trusts `issuers`, whose keys `keys` knows by their place in the list, and which `introspection` asks by it, but for what
+    /// `revocations` takes back.
     #[must_use]
     pub fn new(
         issuers: Vec<Issuer>,
         keys: Arc<dyn Keys>,
+        introspection: Arc<dyn Introspection>,
         revocations: Arc<dyn Revocations>,
         cache: TokenCache,
         cookie_name: &str,
@@ -35,7 +47,7 @@ impl Authenticator {
         let by_identifier = issuers.iter().enumerate().map(|(i, issuer)| (issuer.issuer.clone(), i)).collect();
         let issuers = issuers.into_iter().map(Arc::new).collect();
         let (cookie_name, kept_claims) = (cookie_name.into(), Vec::new());
-        Self { issuers, by_identifier, keys, revocations, cache, cookie_name, kept_claims }
+        Self { issuers, by_identifier, keys, introspection, revocations, cache, cookie_name, kept_claims }
     }
 
     /// Keeps these claims of each token. The others are forgotten with the token: they are most of its memory.
@@ -87,12 +99,24 @@ impl Authenticator {
         principal.ok_or(Reason::NoCredential)
     }
 
-    /// Makes the checks that a request with this token would meet, watched, and remembers nothing of it. Keys are taken as they are now.
+    /// Makes the checks that a request with this token would meet, watched, and remembers nothing of it. Keys are taken as they are now, and no issuer
+    /// is asked: what needs that ends with [`Reason::IntrospectionFailed`].
     ///
     /// # Errors
     /// The first check that fails.
     pub fn inspect(&self, token: &str, now: UnixTime, watch: &mut impl Watch) -> Result<(), Reason> {
-        self.prove(token, now, None, watch).map(drop)
+        let is_opaque = UnverifiedToken::parse(token).is_err_and(|reason| reason == Reason::MalformedToken);
+        if is_opaque && self.issuer_of_opaque(token).is_some() {
+            watch.made(Check::Form, Ok(()))?;
+            return watch.made(Check::Asked, Err(Reason::IntrospectionFailed));
+        }
+        match self.signed(token, now, None, watch)? {
+            (index, Signed::Whole(verified)) => {
+                let issuer = self.issuers.get(index).ok_or(Reason::UnknownIssuer)?;
+                self.revocations.marks(&issuer.issuer, &verified).map(drop)
+            }
+            (_, Signed::Asked(_)) => watch.made(Check::Asked, Err(Reason::IntrospectionFailed)),
+        }
     }
 
     /// Every use of a token comes through here, cached or not: whether it was revoked is asked each time.
@@ -105,50 +129,80 @@ impl Authenticator {
     async fn proven(&self, token: &str, now: UnixTime) -> Result<Arc<Proven>, Reason> {
         let name = self.cache.name(token);
         if let Some(proven) = self.cache.get(name) {
-            if self.still_holds(&proven) {
+            if self.still_holds(&proven, now) {
                 proven.lifetime.check(now)?;
                 return Ok(proven);
             }
             self.cache.forget(name);
         }
-        let proven = match self.prove(token, now, None, &mut Unwatched) {
-            Err(Reason::UnknownKey) => self.prove_with_newer_keys(token, now).await?,
-            other => other?,
-        };
-        let proven = Arc::new(proven);
+        let proven = Arc::new(self.prove(token, now).await?);
         self.cache.put(name, Arc::clone(&proven));
         Ok(proven)
     }
 
-    /// Whether the issuer is configured as it was and still has the key.
-    fn still_holds(&self, proven: &Proven) -> bool {
+    /// Whether the issuer is configured as it was, still has the key, and need not be asked again.
+    fn still_holds(&self, proven: &Proven, now: UnixTime) -> bool {
+        let has = |key| self.keys.current(proven.issuer_index).is_some_and(|keys| keys.holds(key));
         self.issuers.get(proven.issuer_index).is_some_and(|issuer| Arc::ptr_eq(issuer, &proven.issuer))
-            && self.keys.current(proven.issuer_index).is_some_and(|keys| keys.holds(proven.key))
+            && proven.basis.key.is_none_or(has)
+            && now < proven.basis.ask_again
     }
 
-    fn prove(
-        &self,
-        token: &str,
-        now: UnixTime,
-        newer: Option<&KeySet>,
-        watch: &mut impl Watch,
-    ) -> Result<Proven, Reason> {
-        let unverified = watch.made(Check::Form, UnverifiedToken::parse(token))?;
-        let (index, issuer) = watch.made(Check::Issuer, self.issuer_of(&unverified))?;
-        let current = if newer.is_none() { self.keys.current(index) } else { None };
-        let keys = watch.made(Check::Keys, newer.or(current.as_deref()).ok_or(Reason::KeysUnavailable))?;
-        let verified = issuer.verify_watched(unverified, keys, now, watch)?;
+    async fn prove(&self, token: &str, now: UnixTime) -> Result<Proven, Reason> {
+        let (index, signed) = match self.signed(token, now, None, &mut Unwatched) {
+            Err(Reason::UnknownKey) => self.signed_by_newer_keys(token, now).await?,
+            // It is no JWT, or none that is read here.
+            Err(Reason::MalformedToken) => {
+                (self.issuer_of_opaque(token).ok_or(Reason::MalformedToken)?, Signed::Asked(None))
+            }
+            other => other?,
+        };
+        let issuer = self.issuers.get(index).ok_or(Reason::UnknownIssuer)?;
+        let verified = match signed {
+            Signed::Whole(verified) => verified,
+            Signed::Asked(signed) => {
+                let question = Question { token, name: self.cache.name(token), now };
+                let answer = self.introspection.ask(index, question).await?;
+                issuer.verify_answer(signed.as_ref(), &answer.claims, answer.ask_again, now)?
+            }
+        };
         let marks = self.revocations.marks(&issuer.issuer, &verified)?;
         let principal = issuer.principal(&verified, &self.kept_claims);
         Ok(Proven::new(issuer, index, &verified, marks, principal, now))
     }
 
-    async fn prove_with_newer_keys(&self, token: &str, now: UnixTime) -> Result<Proven, Reason> {
+    /// What can be told of a JWT without asking anybody.
+    fn signed<'t>(
+        &self,
+        token: &'t str,
+        now: UnixTime,
+        newer: Option<&KeySet>,
+        watch: &mut impl Watch,
+    ) -> Result<(usize, Signed<'t>), Reason> {
+        let unverified = watch.made(Check::Form, UnverifiedToken::parse(token))?;
+        let (index, issuer) = watch.made(Check::Issuer, self.issuer_of(&unverified))?;
+        let current = if newer.is_none() { self.keys.current(index) } else { None };
+        let keys = watch.made(Check::Keys, newer.or(current.as_deref()).ok_or(Reason::KeysUnavailable))?;
+        // The signature comes first, so that nobody who forges tokens makes us ask.
+        let signed = issuer.signed(unverified, keys, watch)?;
+        if issuer.asked.as_ref().is_some_and(|asked| asked.jwts) {
+            return Ok((index, Signed::Asked(Some(signed))));
+        }
+        watch.made(Check::Asked, Ok(()))?;
+        Ok((index, Signed::Whole(issuer.verify_signed(signed, now, watch)?)))
+    }
+
+    async fn signed_by_newer_keys<'t>(&self, token: &'t str, now: UnixTime) -> Result<(usize, Signed<'t>), Reason> {
         let unverified = UnverifiedToken::parse(token)?;
         let (index, _) = self.issuer_of(&unverified)?;
         let kid = unverified.kid()?.ok_or(Reason::UnknownKey)?;
         let keys = self.keys.newer(index, kid).await.ok_or(Reason::UnknownKey)?;
-        self.prove(token, now, Some(&keys), &mut Unwatched)
+        self.signed(token, now, Some(&keys), &mut Unwatched)
+    }
+
+    /// The issuer that is asked about `token`, which is no JWT.
+    fn issuer_of_opaque(&self, token: &str) -> Option<usize> {
+        self.issuers.iter().position(|issuer| issuer.issues_opaque(token))
     }
 
     /// The issuer that a token names, and its place in the list.

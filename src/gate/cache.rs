@@ -12,8 +12,7 @@ use siphasher::sip128::{Hasher128 as _, SipHasher13};
 use super::ports::Marks;
 use crate::clock::UnixTime;
 use crate::policy::Principal;
-use crate::token::claims::Lifetime;
-use crate::token::keyset::KeyId;
+use crate::token::claims::{Basis, Lifetime};
 use crate::token::{Issuer, VerifiedClaims};
 
 /// What an entry takes beside the texts and claims of its principal: the proof with both reference counts, and 470 bytes for the
@@ -32,15 +31,15 @@ pub struct Proven {
     pub issuer: Arc<Issuer>,
     /// Its number.
     pub issuer_index: usize,
-    /// The key that signed.
-    pub key: KeyId,
+    /// On what that rests: the key that signed, the issuer's own answer.
+    pub basis: Basis,
     /// When the token holds.
     pub lifetime: Lifetime,
     /// By what it can be revoked.
     pub marks: Marks,
     /// Who it speaks of.
     pub principal: Arc<Principal>,
-    /// How long from the proof to the end of its lifetime.
+    /// How long from the proof to the end of its lifetime, or to the next question.
     pub ends_in: Duration,
 }
 
@@ -198,15 +197,15 @@ impl Proven {
         principal: Principal,
         now: UnixTime,
     ) -> Self {
-        let lifetime = verified.lifetime();
+        let (basis, lifetime) = (verified.basis(), verified.lifetime());
         Self {
             issuer: Arc::clone(issuer),
             issuer_index,
-            key: verified.key(),
+            basis,
             lifetime,
             marks,
             principal: Arc::new(principal),
-            ends_in: lifetime.until().since(now),
+            ends_in: lifetime.until().min(basis.ask_again).since(now),
         }
     }
 }

@@ -5,6 +5,8 @@ use std::num::NonZeroU128;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use serde_json::{Map, Value};
+
 use crate::clock::UnixTime;
 use crate::policy::Reason;
 use crate::token::{KeySet, VerifiedClaims};
@@ -70,4 +72,33 @@ impl Revocations for NoRevocations {
     fn check(&self, _: &Marks, _: UnixTime) -> Result<(), Reason> {
         Ok(())
     }
+}
+
+/// The issuers that are asked about tokens (RFC 7662), counted as they are configured.
+pub trait Introspection: std::fmt::Debug + Send + Sync {
+    /// What an issuer says of a token that it calls active. May wait, within bounds of its own.
+    ///
+    /// # Errors
+    /// [`Reason::Inactive`], or [`Reason::IntrospectionFailed`] if nobody knows.
+    fn ask<'a>(&'a self, issuer: usize, question: Question<'a>) -> BoxFuture<'a, Result<Answer, Reason>>;
+}
+
+/// A token that is asked about.
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'a> {
+    /// The token.
+    pub token: &'a str,
+    /// A keyed hash of all of it, of 128 bits: who asks about the same token may share an answer, and nobody else does.
+    pub name: u128,
+    /// When it is asked.
+    pub now: UnixTime,
+}
+
+/// What an issuer says of an active token.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// All members of the answer, as they came.
+    pub claims: Arc<Map<String, Value>>,
+    /// Until when it is believed.
+    pub ask_again: UnixTime,
 }

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use reqwest::Url;
 
-use super::discovery::Discovery;
-use super::fetch::{Fetched, Fetcher};
 use super::{KeyStore, file};
+use crate::provider::discovery::{METADATA_FOR, Place};
+use crate::provider::fetch::{Fetched, Fetcher};
 use crate::token::Algorithm;
 
 /// The pauses between attempts that fail: from one second, twice as long each time, up to a minute.
@@ -16,18 +16,6 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// An issuer that says "keep this for less" is asked no oftener than this for it.
 const SHORTEST_KEEP: Duration = Duration::from_secs(30);
-
-/// How long metadata is believed. Where the keys are changes once in years; a failed fetch asks again at once.
-const METADATA_FOR: Duration = Duration::from_secs(3600);
-
-/// Where the keys are.
-#[derive(Debug)]
-pub enum Place {
-    /// At this URL.
-    Url(Url),
-    /// Where the issuer's metadata says.
-    Discovered(Discovery),
-}
 
 /// An issuer whose keys are fetched.
 #[derive(Debug)]
@@ -128,7 +116,7 @@ impl Refresher {
             Place::Discovered(discovery) => match memory.discovered.take_if(|(_, at)| at.elapsed() < METADATA_FOR) {
                 Some((url, at)) => memory.discovered.insert((url, at)).0.clone(),
                 None => {
-                    let found = discovery.metadata(&self.fetcher).await?.jwks_uri;
+                    let found = discovery.metadata(&self.fetcher).await?.url("jwks_uri", &self.fetcher)?;
                     memory.discovered.insert((found, Instant::now())).0.clone()
                 }
             },

@@ -74,7 +74,7 @@ reasons! {
     MalformedCredential = "malformed_credential", Unauthenticated,
         "`Authorization: Bearer` without exactly one token behind it";
     MalformedToken = "malformed_token", Unauthenticated,
-        "the token is no signed JWT in compact form, or its JSON is broken, doubled or too deep";
+        "the token is no signed JWT in compact form, or its JSON is broken, doubled or too deep; and no issuer is asked about such tokens";
     TokenTooLarge = "token_too_large", Unauthenticated,
         "the token is longer than 16 KiB";
     UnknownIssuer = "unknown_issuer", Unauthenticated,
@@ -109,6 +109,8 @@ reasons! {
         "`aud` names none of the issuer's `audiences`";
     WrongParty = "wrong_party", Unauthenticated,
         "`azp` (or `client_id`) is none of the issuer's `authorized_parties`";
+    Inactive = "inactive", Unauthenticated,
+        "the issuer was asked about the token and says that it is not active";
     NoSubject = "no_subject", Unauthenticated,
         "the token has no `sub`";
     Revoked = "revoked", Unauthenticated,
@@ -151,6 +153,8 @@ reasons! {
         "the decision listener has no such endpoint";
     KeysUnavailable = "keys_unavailable", Unable,
         "the issuer's keys are not loaded";
+    IntrospectionFailed = "introspection_failed", Unable,
+        "the issuer must be asked about the token, and gave no usable answer in time or a moment ago";
     RevocationsStale = "revocations_stale", Unable,
         "what is revoked is not known: not loaded yet, or older than `revocations.max_feed_age`";
     Deadline = "deadline", Unable,

@@ -30,12 +30,13 @@ macro_rules! checks {
 }
 
 checks! {
-    Form = "form", "is it a signed JWT of at most 16 KiB, and without `crit`";
+    Form = "form", "is it a signed JWT of at most 16 KiB and without `crit`, or an opaque token";
     Issuer = "issuer", "is `iss` a configured issuer";
     Keys = "keys", "are the issuer's keys there";
     Type = "type", "is the header's `typ` among `types`";
     Key = "key", "has the issuer a key for `kid` and `alg`";
     Signature = "signature", "is the signature that key's";
+    Asked = "asked", "can it be judged without asking its issuer, as nobody does here";
     Kind = "kind", "is it a kind of token that `accepts` names";
     Binding = "binding", "is it free of `cnf`, which nobody checks here";
     Lifetime = "lifetime", "does it hold now, and not for too long (`exp`, `nbf`, `iat`)";

@@ -10,19 +10,28 @@ use crate::policy::Reason;
 /// Last NumericDate that makes sense: the end of the year 9999, in seconds.
 const MAX_NUMERIC_DATE: f64 = 253_402_300_799.0;
 
-/// Claims that a known key of a known issuer has signed and that have passed every check. Made by
-/// [`super::Issuer::verify`] only.
+/// Claims that a known key of a known issuer has signed, or that the issuer itself has told, and that have passed every check. Made
+/// by [`super::Issuer::verify`] and [`super::Issuer::verify_answer`] only.
 #[derive(Debug, Clone, PartialEq)]
 pub struct VerifiedClaims {
     claims: Map<String, Value>,
     subject: Box<str>,
     lifetime: Lifetime,
-    key: KeyId,
+    basis: Basis,
+}
+
+/// On what verified claims rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Basis {
+    /// The key that signed the token; none if it was not looked at but asked about.
+    pub key: Option<KeyId>,
+    /// Until when the issuer's answer is believed; the end of time if it was not asked.
+    pub ask_again: UnixTime,
 }
 
 impl VerifiedClaims {
-    pub(super) fn new(claims: Map<String, Value>, subject: Box<str>, lifetime: Lifetime, key: KeyId) -> Self {
-        Self { claims, subject, lifetime, key }
+    pub(super) fn new(claims: Map<String, Value>, subject: Box<str>, lifetime: Lifetime, basis: Basis) -> Self {
+        Self { claims, subject, lifetime, basis }
     }
 
     /// The subject, never empty.
@@ -43,10 +52,10 @@ impl VerifiedClaims {
         numeric_date(&self.claims, "iat").ok().flatten()
     }
 
-    /// The key that signed them.
+    /// On what they rest.
     #[must_use]
-    pub fn key(&self) -> KeyId {
-        self.key
+    pub fn basis(&self) -> Basis {
+        self.basis
     }
 
     /// All claims.
@@ -102,6 +111,12 @@ impl Lifetime {
         } else {
             Ok(())
         }
+    }
+
+    /// When both hold.
+    #[must_use]
+    pub(super) fn and(self, other: Self) -> Self {
+        Self { from: self.from.max(other.from), until: self.until.min(other.until) }
     }
 
     /// When it ends.

@@ -5,12 +5,16 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::claims::{self, Lifetime};
+use super::claims::{self, Basis, Lifetime};
+use super::keyset::KeyId;
 use super::kind::Accepts;
 use super::mapping::Mapping;
 use super::{Check, KeySet, UnverifiedToken, Unwatched, VerifiedClaims, Watch, keyset};
 use crate::clock::UnixTime;
 use crate::policy::{Principal, Reason};
+
+/// What no clock reaches.
+const FOR_EVER: UnixTime = UnixTime::from_micros(i64::MAX);
 
 /// Whom tokens must be meant for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +51,26 @@ impl Default for Terms {
     }
 }
 
+/// Which of an issuer's tokens it is asked about (RFC 7662), and what its answers may leave unsaid.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// With what its opaque tokens begin, if it is asked about such; empty: all of them are its own.
+    pub opaque: Option<Box<str>>,
+    /// Whether it is asked about its JWTs as well.
+    pub jwts: bool,
+    /// Whether an answer may name no audience: the operator said so with `danger_no_audience`.
+    pub may_lack_audience: bool,
+    /// Whether an answer may have no `token_type`: the operator said so with `danger_no_token_type`.
+    pub may_lack_type: bool,
+}
+
+/// A JWT of an issuer that one of its keys has signed. What it claims is not checked.
+#[derive(Debug)]
+pub struct SignedToken<'t> {
+    token: UnverifiedToken<'t>,
+    key: KeyId,
+}
+
 /// One trusted issuer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Issuer {
@@ -64,6 +88,8 @@ pub struct Issuer {
     pub terms: Terms,
     /// Where they say what.
     pub mapping: Mapping,
+    /// Whether it is asked about tokens.
+    pub asked: Option<Asked>,
 }
 
 impl Issuer {
@@ -78,6 +104,7 @@ impl Issuer {
             accepts: Accepts::default(),
             terms: Terms::default(),
             mapping: Mapping::default(),
+            asked: None,
         }
     }
 
@@ -86,39 +113,88 @@ impl Issuer {
     /// # Errors
     /// The first check that fails.
     pub fn verify(&self, token: UnverifiedToken<'_>, keys: &KeySet, now: UnixTime) -> Result<VerifiedClaims, Reason> {
-        self.verify_watched(token, keys, now, &mut Unwatched)
+        self.verify_signed(self.signed(token, keys, &mut Unwatched)?, now, &mut Unwatched)
     }
 
-    /// The same, watched.
+    /// The first half of it, watched: type, key, algorithm, signature.
     ///
     /// # Errors
     /// The first check that fails.
-    pub fn verify_watched(
+    pub fn signed<'t>(
         &self,
-        token: UnverifiedToken<'_>,
+        token: UnverifiedToken<'t>,
         keys: &KeySet,
+        watch: &mut impl Watch,
+    ) -> Result<SignedToken<'t>, Reason> {
+        self.is_its_own(&token)?;
+        let jws = token.jws();
+        watch.made(Check::Type, jws.text("typ").and_then(|typ| self.accepts.check_type(typ)))?;
+        let candidates = watch.made(Check::Key, keys.candidates(jws))?;
+        let key = watch.made(Check::Signature, keyset::signer(jws, candidates))?.id();
+        Ok(SignedToken { token, key })
+    }
+
+    /// The second half of it, watched: the claims.
+    ///
+    /// # Errors
+    /// The first check that fails.
+    pub fn verify_signed(
+        &self,
+        signed: SignedToken<'_>,
         now: UnixTime,
         watch: &mut impl Watch,
     ) -> Result<VerifiedClaims, Reason> {
-        if token.issuer() != Some(&*self.issuer) {
-            return Err(Reason::UnknownIssuer);
-        }
-        let jws = token.jws();
-        let typ =
-            watch.made(Check::Type, jws.text("typ").and_then(|typ| self.accepts.check_type(typ).map(|()| typ)))?;
-        let candidates = watch.made(Check::Key, keys.candidates(jws))?;
-        let key = watch.made(Check::Signature, keyset::signer(jws, candidates))?.id();
-        watch.made(Check::Kind, self.accepts.check_kind(typ, token.claims()))?;
-        let lifetime = self.check_claims(token.claims(), now, watch)?;
+        let SignedToken { token, key } = signed;
+        self.is_its_own(&token)?;
+        watch.made(Check::Kind, self.accepts.check_kind(token.jws().text("typ")?, token.claims()))?;
+        let lifetime = self.check_claims(token.claims(), self.terms, &self.audiences, now, watch)?;
         let claims = token.into_claims();
         let subject = watch.made(Check::Subject, self.mapping.subject(&claims))?;
-        Ok(VerifiedClaims::new(claims, subject, lifetime, key))
+        Ok(VerifiedClaims::new(claims, subject, lifetime, Basis { key: Some(key), ask_again: FOR_EVER }))
     }
 
-    /// What the claims must be, whoever says so.
+    /// Verifies what the issuer itself has answered about an active token, which is believed until `ask_again`. If the token is a
+    /// JWT, its own times and binding count as well.
+    ///
+    /// # Errors
+    /// The first check that fails.
+    pub fn verify_answer(
+        &self,
+        signed: Option<&SignedToken<'_>>,
+        answer: &Map<String, Value>,
+        ask_again: UnixTime,
+        now: UnixTime,
+    ) -> Result<VerifiedClaims, Reason> {
+        let asked = self.asked.as_ref().ok_or(Reason::UnknownIssuer)?;
+        if answer.get("iss").is_some_and(|iss| iss.as_str() != Some(&*self.issuer)) {
+            return Err(Reason::UnknownIssuer);
+        }
+        self.accepts.check_answer(asked.may_lack_type, answer)?;
+        // Without `exp` it holds until the next answer, which is soon.
+        let terms = Terms { may_be_endless: true, ..self.terms };
+        let silent = asked.may_lack_audience && !answer.contains_key("aud");
+        let audiences = if silent { &Audiences::Any } else { &self.audiences };
+        let mut lifetime = self.check_claims(answer, terms, audiences, now, &mut Unwatched)?;
+        if let Some(SignedToken { token, .. }) = signed {
+            self.is_its_own(token)?;
+            let own = self.check_claims(token.claims(), terms, &Audiences::Any, now, &mut Unwatched)?;
+            lifetime = lifetime.and(own);
+        }
+        let subject = self.mapping.subject(answer)?;
+        let basis = Basis { key: signed.map(|signed| signed.key), ask_again };
+        Ok(VerifiedClaims::new(answer.clone(), subject, lifetime, basis))
+    }
+
+    fn is_its_own(&self, token: &UnverifiedToken<'_>) -> Result<(), Reason> {
+        (token.issuer() == Some(&*self.issuer)).then_some(()).ok_or(Reason::UnknownIssuer)
+    }
+
+    /// What claims must be, whether they were signed or answered.
     fn check_claims(
         &self,
         all: &Map<String, Value>,
+        terms: Terms,
+        audiences: &Audiences,
         now: UnixTime,
         watch: &mut impl Watch,
     ) -> Result<Lifetime, Reason> {
@@ -126,8 +202,8 @@ impl Issuer {
         // would serve whoever stole it.
         let free = if all.contains_key("cnf") { Err(Reason::SenderConstrained) } else { Ok(()) };
         watch.made(Check::Binding, free)?;
-        let lifetime = watch.made(Check::Lifetime, Lifetime::read(all, self.terms, now))?;
-        watch.made(Check::Audience, self.audiences.check(all))?;
+        let lifetime = watch.made(Check::Lifetime, Lifetime::read(all, terms, now))?;
+        watch.made(Check::Audience, audiences.check(all))?;
         watch.made(Check::Party, self.check_party(all))?;
         Ok(lifetime)
     }
@@ -139,11 +215,25 @@ impl Issuer {
         allowed.then_some(()).ok_or(Reason::WrongParty)
     }
 
+    /// Whether `token`, which is no JWT, may be one of its opaque tokens: it is asked about such, and they begin so.
+    #[must_use]
+    pub fn issues_opaque(&self, token: &str) -> bool {
+        let prefix = self.asked.as_ref().and_then(|asked| asked.opaque.as_deref());
+        prefix.is_some_and(|prefix| token.starts_with(prefix)) && is_b64token(token)
+    }
+
     /// Who the verified claims speak of. Of the claims it keeps those named `kept`, beside roles, scopes and tier.
     #[must_use]
     pub fn principal(&self, verified: &VerifiedClaims, kept: &[Box<str>]) -> Principal {
         self.mapping.principal(&self.name, verified, kept)
     }
+}
+
+/// Whether it is written as bearer tokens are (RFC 6750 section 2.1).
+#[must_use]
+pub fn is_b64token(text: &str) -> bool {
+    let body = text.trim_end_matches('=');
+    !body.is_empty() && body.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~+/".contains(&b))
 }
 
 #[cfg(test)]

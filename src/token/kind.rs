@@ -59,6 +59,25 @@ impl Accepts {
         allowed.then_some(()).ok_or(Reason::WrongType)
     }
 
+    /// Checks what an issuer's answer about a token (RFC 7662 section 2.2) says of the kind. Refresh tokens are active, too, and are told
+    /// by `token_type` or its absence; Hydra calls them `Bearer` and tells them by `token_use`.
+    ///
+    /// # Errors
+    /// [`Reason::SenderConstrained`], [`Reason::WrongKind`].
+    pub(super) fn check_answer(&self, may_lack_type: bool, answer: &Map<String, Value>) -> Result<(), Reason> {
+        let is = |claim: &Value, word: &str| claim.as_str().is_some_and(|text| text.eq_ignore_ascii_case(word));
+        match answer.get("token_type") {
+            Some(told) if is(told, "Bearer") => {}
+            Some(told) if is(told, "DPoP") => return Err(Reason::SenderConstrained),
+            None if may_lack_type || self.told_by == ToldBy::TypClaim => {}
+            Some(_) | None => return Err(Reason::WrongKind),
+        }
+        if answer.get("token_use").is_some_and(|told| told != "access_token") {
+            return Err(Reason::WrongKind);
+        }
+        self.check_kind(None, answer)
+    }
+
     /// Checks what the claims say of the kind.
     ///
     /// # Errors

@@ -12,6 +12,7 @@
 
 mod api;
 mod container;
+mod introspection;
 mod issuers;
 mod keys;
 mod kubernetes;

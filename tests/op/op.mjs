@@ -6,7 +6,7 @@
 // It listens at the issuer's port; the argument is the port of its control plane:
 //
 //   GET /state                                   counters, modes, and the names of the keys
-//   GET /set?jwksMode=ok|500|garbage|empty|hang&jwksDelayMs=&discMode=ok|500&discIssuer=&atTtl=
+//   GET /set?jwksMode=ok|500|garbage|empty|hang&jwksDelayMs=&discMode=ok|500&discIssuer=&atTtl=&format=jwt|opaque
 //   GET /users?u=alice&roles=user,admin          other roles, from the next token on
 //   GET /rotate?step=publish|promote|retire|hard
 import http from 'node:http';
@@ -23,7 +23,7 @@ const SCOPE = 'openid profile email roles';
 const ALGORITHMS = ['RS256', 'ES256', 'EdDSA'];
 const USERS = { alice: ['user', 'admin'], bob: ['user'], carol: [] };   // the password is the name
 const CLIENTS = { gate: 'RS256', 'gate-es': 'ES256', 'gate-ed': 'EdDSA' };
-const ctl = { jwksHits: 0, discHits: 0, jwksMode: 'ok', jwksDelayMs: 0, discMode: 'ok', discIssuer: '', atTtl: 300 };
+const ctl = { jwksHits: 0, discHits: 0, jwksMode: 'ok', jwksDelayMs: 0, discMode: 'ok', discIssuer: '', atTtl: 300, format: 'jwt' };
 
 async function generate(alg) {
   const { privateKey } = await generateKeyPair(alg, { extractable: true });
@@ -58,10 +58,11 @@ function build() {
     clients: [
       ...Object.entries(CLIENTS).map(([client_id, alg]) => ({
         client_id, client_secret: 'secret', id_token_signed_response_alg: alg, redirect_uris: [CALLBACK],
-        grant_types: ['authorization_code'], response_types: ['code'] })),
+        grant_types: ['authorization_code', 'refresh_token'], response_types: ['code'] })),
       { client_id: 'svc', client_secret: 'secret', redirect_uris: [], response_types: [], grant_types: ['client_credentials'] },
     ],
     scopes: SCOPE.split(' '),
+    issueRefreshToken: () => ctl.format === 'opaque',
     claims: { openid: ['sub', 'sid', 'typ'], profile: ['preferred_username'], email: ['email'],
       roles: ['realm_access', 'resource_access', 'permissions', 'https://gate.example.test/roles'] },
     conformIdTokenClaims: false,   // as both do, the ID token says everything, too
@@ -73,9 +74,10 @@ function build() {
       if (!KEYCLOAK) jwt.payload.aud = [jwt.payload.aud, `${ISSUER}userinfo`];
     } } },
     ttl: { AccessToken: () => ctl.atTtl, ClientCredentials: () => ctl.atTtl, IdToken: 300, Session: 3600, Grant: 3600, Interaction: 600 },
-    features: { devInteractions: { enabled: false }, clientCredentials: { enabled: true },
+    features: { devInteractions: { enabled: false }, clientCredentials: { enabled: true }, revocation: { enabled: true },
+      introspection: { enabled: true, allowedPolicy: () => true },
       resourceIndicators: { enabled: true, defaultResource: () => API, useGrantedResource: () => true,
-        getResourceServerInfo: (ctx, resource, client) => ({ scope: SCOPE, audience: resource, accessTokenFormat: 'jwt',
+        getResourceServerInfo: (ctx, resource, client) => ({ scope: SCOPE, audience: resource, accessTokenFormat: ctl.format,
           jwt: { sign: { alg: CLIENTS[client.clientId] ?? 'RS256' } } }) } },
     loadExistingGrant: async (ctx) => {
       const grant = new ctx.oidc.provider.Grant({ accountId: ctx.oidc.session.accountId, clientId: ctx.oidc.client.clientId });

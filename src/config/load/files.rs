@@ -17,7 +17,9 @@ impl Stage {
         let tls = tls.flatten().flat_map(|tls| [Some(&tls.certificate_file), Some(&tls.key_file)]);
         let keys = settings.issuers.iter().map(|issuer| &issuer.keys);
         let keys = keys.flat_map(|keys| [&keys.jwks_file, &keys.pem_file, &keys.hmac_secret_file, &keys.ca_file]);
-        let tokens = [&listeners.admin.token_file].into_iter().map(Option::as_ref);
+        let secrets = settings.issuers.iter().filter_map(|issuer| issuer.introspection.as_ref());
+        let secrets = secrets.map(|asking| asking.client_secret_file.as_ref());
+        let tokens = [&listeners.admin.token_file].into_iter().map(Option::as_ref).chain(secrets);
         let mut others =
             tls.chain(keys.map(Option::as_ref)).chain(tokens).flatten().chain([&settings.policy]).chain(others);
         let is_other = others.any(|other| self.path(other) == path);

@@ -60,6 +60,7 @@ impl Stage {
             issuers.push(self.issuer(file, &at));
             keys.push(self.keys(index, file, &at));
         }
+        self.opaque_tokens_are_told_apart(&issuers);
         (issuers, keys)
     }
 
@@ -77,6 +78,7 @@ impl Stage {
             accepts: self.accepts(file, at),
             terms: self.terms(file, at),
             mapping: self.mapping(file.preset, &file.claims, at),
+            asked: self.asked(file, at),
             ..Issuer::new(&file.name, &file.issuer, self.audiences(file, at))
         }
     }

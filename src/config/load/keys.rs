@@ -8,10 +8,10 @@ use secrecy::SecretSlice;
 use super::{Stage, read};
 use crate::config::environment;
 use crate::config::settings::{IssuerFile, KeysFile};
-use crate::keys::discovery::Discovery;
-use crate::keys::fetch::Fetcher;
 use crate::keys::file;
-use crate::keys::refresh::{Place, Refresher};
+use crate::keys::refresh::Refresher;
+use crate::provider::discovery::{Discovery, Place};
+use crate::provider::fetch::Fetcher;
 
 /// How often keys are fetched: a new key is then known minutes after it is published, which issuers do hours before they use it.
 const DEFAULT_REFRESH: Duration = Duration::from_secs(300);
@@ -71,9 +71,7 @@ impl Stage {
     /// Where keys are fetched, and how; or which setting is wrong, and why.
     fn fetched_keys(&self, file: &IssuerFile) -> Result<(Place, Fetcher), (&'static str, String)> {
         let keys = &file.keys;
-        let ca = keys.ca_file.as_deref().map(|ca| self.path(ca));
-        let fetcher =
-            Fetcher::new(file.danger_allow_http_issuer, ca.as_deref()).map_err(|why| (".keys.ca_file", why))?;
+        let fetcher = self.fetcher(file).map_err(|why| (".keys.ca_file", why))?;
         let place = match (&keys.jwks_url, &keys.discovery_url) {
             (Some(url), _) => fetcher.url(url).map(Place::Url).map_err(|why| (".keys.jwks_url", why))?,
             (None, Some(url)) => {
@@ -89,13 +87,27 @@ impl Stage {
         Ok((place, fetcher))
     }
 
+    /// How an issuer is asked for what is public.
+    pub(super) fn fetcher(&self, file: &IssuerFile) -> Result<Fetcher, String> {
+        let ca = file.keys.ca_file.as_deref().map(|ca| self.path(ca));
+        Fetcher::new(file.danger_allow_http_issuer, ca.as_deref())
+    }
+
+    /// How it is asked about tokens.
+    pub(super) fn discreet_fetcher(&self, file: &IssuerFile) -> Result<Fetcher, String> {
+        let ca = file.keys.ca_file.as_deref().map(|ca| self.path(ca));
+        Fetcher::for_secrets(file.danger_allow_http_issuer, ca.as_deref())
+    }
+
     fn local_keys(&mut self, file: &IssuerFile, at: &str) -> Option<file::Loaded> {
         let keys = &file.keys;
+        // It may be asked about tokens all the same.
+        let is_asked = file.introspection.is_some();
         let for_fetching = [
-            (".keys.ca_file", keys.ca_file.is_some()),
+            (".keys.ca_file", keys.ca_file.is_some() && !is_asked),
             (".keys.refresh", keys.refresh.is_some()),
             (".keys.max_stale", keys.max_stale.is_some()),
-            (".danger_allow_http_issuer", file.danger_allow_http_issuer),
+            (".danger_allow_http_issuer", file.danger_allow_http_issuer && !is_asked),
         ];
         for (key, _) in for_fetching.iter().filter(|(_, given)| *given) {
             self.add(format!("{at}{key}"), "nothing is fetched", "remove it, or the keys that are here");

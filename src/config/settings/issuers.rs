@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use crate::config::period::Period;
+use crate::introspection::exchange::ClientAuth;
 use crate::policy::ClaimPath;
 use crate::token::{Algorithm, TokenKind};
 
@@ -31,7 +32,7 @@ pub struct IssuerFile {
     /// Its keys. Default: those that its metadata names.
     #[serde(default)]
     pub keys: KeysFile,
-    /// Fetches metadata and keys over plain http, where whoever is on the way can exchange them. Default `false`.
+    /// Asks it over plain http, where whoever is on the way can exchange keys and answers, and read tokens and secrets. Default `false`.
     #[serde(default)]
     pub danger_allow_http_issuer: bool,
     /// The algorithms that it may use. Default: each key's own `alg`, or the usual one of its kind.
@@ -55,6 +56,57 @@ pub struct IssuerFile {
     /// Where its tokens say what.
     #[serde(default)]
     pub claims: ClaimsFile,
+    /// Asks it about tokens (RFC 7662). Default: it is not asked.
+    #[serde(default)]
+    pub introspection: Option<IntrospectionFile>,
+}
+
+/// How an issuer is asked about tokens (RFC 7662).
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IntrospectionFile {
+    /// Its introspection endpoint. Default: the one that its metadata names, if its keys are found by that, too.
+    #[serde(default)]
+    pub url: Option<String>,
+    /// Who the gate is to it.
+    pub client_id: String,
+    /// A file with the gate's secret there; a line feed at its end is not part of it.
+    #[serde(default)]
+    pub client_secret_file: Option<PathBuf>,
+    /// The environment variable that holds it.
+    #[serde(default)]
+    pub client_secret_env: Option<String>,
+    /// How the gate shows it: `basic` or `post`. Default `basic`.
+    #[serde(default)]
+    pub auth: ClientAuth,
+    /// Which tokens it is asked about. Default `[opaque]`.
+    #[serde(default)]
+    pub about: Option<Vec<AskedAbout>>,
+    /// With what its opaque tokens begin. Default: all of them are its own.
+    #[serde(default)]
+    pub token_prefix: Option<String>,
+    /// How long an active token is believed to stay so. Default `1min`, from `1s` to `1h`.
+    #[serde(default)]
+    pub max_age: Option<Period>,
+    /// How long an inactive token is believed to stay so. Default `10s`, from `1s` to `5min`.
+    #[serde(default)]
+    pub negative_max_age: Option<Period>,
+    /// Takes tokens for which the answer names no audience. Default `false`.
+    #[serde(default)]
+    pub danger_no_audience: bool,
+    /// Takes tokens for which the answer has no `token_type`: refresh tokens, too, of some issuers. Default `false`.
+    #[serde(default)]
+    pub danger_no_token_type: bool,
+}
+
+/// The tokens that an issuer may be asked about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AskedAbout {
+    /// What is no JWT.
+    Opaque,
+    /// JWTs that name it and that it has signed: such as Keycloak's lightweight ones, which say neither `sub` nor `aud`.
+    Jwt,
 }
 
 /// A kind of issuer whose habits are known.
@@ -83,7 +135,7 @@ pub struct KeysFile {
     pub hmac_secret_file: Option<PathBuf>,
     /// The environment variable that holds a shared secret.
     pub hmac_secret_env: Option<String>,
-    /// For what is fetched: believes only certificates signed by one in this PEM file. Default: the system's authorities.
+    /// For whatever it is asked: believes only certificates signed by one in this PEM file. Default: the system's authorities.
     pub ca_file: Option<PathBuf>,
     /// For what is fetched: how often at least. Default `5min`, from `1s` to `1day`.
     pub refresh: Option<Period>,

@@ -5,12 +5,12 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::super::NoRevocations;
-use super::super::ports::{BoxFuture, Mark, Marks};
+use super::super::ports::{Answer, BoxFuture, Mark, Marks};
 use super::*;
 use crate::keys::member;
 use crate::signer::Signer;
 use crate::token::VerifiedClaims;
-use crate::token::issuer::Audiences;
+use crate::token::issuer::{Asked, Audiences};
 
 const NOW: UnixTime = UnixTime::from_secs(1_000_000);
 
@@ -47,6 +47,35 @@ impl Keys for Changing {
     fn newer<'a>(&'a self, _: usize, _: &'a str) -> BoxFuture<'a, Option<Arc<KeySet>>> {
         self.asked.fetch_add(1, Ordering::Relaxed);
         Box::pin(async { self.newer.lock().expect("no panic").clone() })
+    }
+}
+
+/// Issuers that answer about tokens what a test says, and which of them were asked.
+#[derive(Debug, Default)]
+struct Asking {
+    answers: Mutex<HashMap<(usize, String), Result<Value, Reason>>>,
+    asked: Mutex<Vec<(usize, String)>>,
+}
+
+impl Asking {
+    fn says(&self, issuer: usize, token: &str, answer: Result<Value, Reason>) {
+        self.answers.lock().expect("no panic").insert((issuer, token.to_owned()), answer);
+    }
+
+    fn count(&self) -> usize {
+        self.asked.lock().expect("no panic").len()
+    }
+}
+
+impl Introspection for Asking {
+    fn ask<'a>(&'a self, issuer: usize, question: Question<'a>) -> BoxFuture<'a, Result<Answer, Reason>> {
+        let asked = (issuer, question.token.to_owned());
+        let answer = self.answers.lock().expect("no panic").get(&asked).cloned().unwrap_or(Err(Reason::Inactive));
+        self.asked.lock().expect("no panic").push(asked);
+        Box::pin(async move {
+            let claims = Arc::new(answer?.as_object().expect("an object").clone());
+            Ok(Answer { claims, ask_again: question.now.after(Duration::from_secs(10)) })
+        })
     }
 }
 
@@ -103,8 +132,12 @@ async fn every_use_of_a_token_asks_whether_it_was_revoked() {
 
 fn authenticator(keys: &Arc<Changing>) -> Authenticator {
     let issuers = vec![issuer("a"), issuer("b")];
-    let keys = Arc::clone(keys) as Arc<dyn Keys>;
-    Authenticator::new(issuers, keys, Arc::new(NoRevocations), TokenCache::new(1 << 20, [7; 16]), "jwt")
+    with_introspection(issuers, keys, &Arc::default())
+}
+
+fn with_introspection(issuers: Vec<Issuer>, keys: &Arc<Changing>, asked: &Arc<Asking>) -> Authenticator {
+    let (keys, asked) = (Arc::clone(keys) as Arc<dyn Keys>, Arc::clone(asked) as Arc<dyn Introspection>);
+    Authenticator::new(issuers, keys, asked, Arc::new(NoRevocations), TokenCache::new(1 << 20, [7; 16]), "jwt")
 }
 
 fn claims(issuer: &str, subject: &str) -> Value {
@@ -256,4 +289,107 @@ fn every_check_is_seen_once_in_its_order_and_none_after_the_first_that_fails() {
     assert_eq!(authenticator.cache_state().hits + authenticator.cache_state().misses, 0, "the cache is not asked");
     authenticator.cache.settle();
     assert!(authenticator.cache.is_empty(), "nothing is remembered");
+}
+
+fn asked(opaque: Option<&str>, jwts: bool) -> Option<Asked> {
+    Some(Asked { opaque: opaque.map(Into::into), jwts, may_lack_audience: false, may_lack_type: false })
+}
+
+fn active(subject: &str) -> Value {
+    json!({"active": true, "sub": subject, "aud": "shop", "token_type": "Bearer"})
+}
+
+#[tokio::test]
+async fn an_opaque_token_is_asked_about_once_until_its_answer_is_old() {
+    let issuers = vec![Issuer { asked: asked(Some(""), false), ..issuer("a") }, issuer("b")];
+    let asking = Arc::new(Asking::default());
+    // No keys: they have no part in this.
+    let mut authenticator = with_introspection(issuers, &Arc::default(), &asking);
+    asking.says(0, "t/o~k.e+n==", Ok(active("alice")));
+    for _ in 0..3 {
+        assert_eq!(ask(&authenticator, "t/o~k.e+n==", NOW).await.as_deref(), Ok("a/alice"));
+    }
+    assert_eq!(asking.count(), 1);
+    assert_eq!(ask(&authenticator, "t/o~k.e+n=", NOW).await, Err(Reason::Inactive), "another token");
+    assert_eq!(asking.count(), 2);
+    asking.says(0, "t/o~k.e+n==", Err(Reason::IntrospectionFailed));
+    let later = |secs| NOW.after(Duration::from_secs(secs));
+    assert!(ask(&authenticator, "t/o~k.e+n==", later(9)).await.is_ok());
+    assert_eq!(ask(&authenticator, "t/o~k.e+n==", later(10)).await, Err(Reason::IntrospectionFailed), "asked again");
+    asking.says(0, "t/o~k.e+n==", Ok(active("alice")));
+    assert!(ask(&authenticator, "t/o~k.e+n==", later(10)).await.is_ok());
+    // With its issuer's configuration the proof dies (T-F2).
+    let stricter = Issuer { audiences: Audiences::OneOf(vec!["other".into()]), ..(*authenticator.issuers[0]).clone() };
+    authenticator.issuers[0] = Arc::new(stricter);
+    assert_eq!(ask(&authenticator, "t/o~k.e+n==", later(11)).await, Err(Reason::WrongAudience));
+    for no_token in ["a b", "a\"b", "=", "a=b", "a:b"] {
+        assert!(ask(&authenticator, no_token, NOW).await.is_err(), "{no_token}");
+    }
+    assert_eq!(asking.count(), 5, "what no bearer token looks like is not asked about");
+}
+
+#[tokio::test]
+async fn t_f2_each_token_is_shown_to_its_own_issuer_only() {
+    let with = |name, prefix| Issuer { asked: asked(Some(prefix), false), ..issuer(name) };
+    let asking = Arc::new(Asking::default());
+    let keys = Changing::with(&[&Signer::new("k", "EdDSA")]);
+    let authenticator = with_introspection(vec![with("a", "a_"), issuer("b"), with("c", "c_")], &keys, &asking);
+    for index in 0..3 {
+        for token in ["a_1", "c_1", "x_1"] {
+            asking.says(index, token, Ok(active(&format!("of{index}"))));
+        }
+    }
+    assert_eq!(ask(&authenticator, "a_1", NOW).await.as_deref(), Ok("a/of0"));
+    assert_eq!(ask(&authenticator, "c_1", NOW).await.as_deref(), Ok("c/of2"));
+    assert_eq!(ask(&authenticator, "x_1", NOW).await, Err(Reason::MalformedToken), "nobody's");
+    // A JWT is never taken for an opaque token, whoever signed it.
+    let stranger = Signer::new("k", "EdDSA").token(&claims("a", "mallory"));
+    assert_eq!(ask(&authenticator, &stranger, NOW).await, Err(Reason::BadSignature));
+    assert_eq!(asking.count(), 2);
+}
+
+#[tokio::test]
+async fn a_jwt_is_asked_about_only_if_it_is_signed() {
+    let (signer, stranger) = (Signer::new("k", "EdDSA"), Signer::new("k", "EdDSA"));
+    let keys = Changing::with(&[&signer]);
+    let asking = Arc::new(Asking::default());
+    let issuers = vec![Issuer { asked: asked(None, true), ..issuer("a") }, issuer("b")];
+    let authenticator = with_introspection(issuers, &keys, &asking);
+    let light = json!({"iss": "https://a", "exp": NOW.secs().saturating_add(5)});
+    let token = signer.token(&light);
+    asking.says(0, &token, Ok(active("alice")));
+    assert_eq!(ask(&authenticator, &token, NOW).await.as_deref(), Ok("a/alice"));
+    let (forged, later) = (stranger.token(&light), NOW.after(Duration::from_secs(5)));
+    asking.says(0, &forged, Ok(active("mallory")));
+    assert_eq!(ask(&authenticator, &forged, NOW).await, Err(Reason::BadSignature));
+    assert_eq!(ask(&authenticator, "opaque", NOW).await, Err(Reason::MalformedToken));
+    assert_eq!(ask(&authenticator, &token, later).await, Err(Reason::Expired), "its own `exp` counts");
+    let mut bound = light.clone();
+    bound["cnf"] = json!({"jkt": "x"});
+    let bound = signer.token(&bound);
+    asking.says(0, &bound, Ok(active("alice")));
+    assert_eq!(ask(&authenticator, &bound, NOW).await, Err(Reason::SenderConstrained), "and so does its binding");
+    assert_eq!(asking.count(), 2);
+    // An issuer that is not asked about them is not asked.
+    assert_eq!(ask(&authenticator, &signer.token(&claims("b", "bob")), NOW).await.as_deref(), Ok("b/bob"));
+    assert_eq!(asking.count(), 2);
+    // The proof dies with the key.
+    keys.set(&[&stranger]);
+    assert_eq!(ask(&authenticator, &token, NOW).await, Err(Reason::BadSignature));
+}
+
+#[test]
+fn who_inspects_a_token_asks_no_issuer_and_says_so() {
+    let signer = Signer::new("k", "EdDSA");
+    let asking = Arc::new(Asking::default());
+    let issuers = vec![Issuer { asked: asked(Some(""), true), ..issuer("a") }, issuer("b")];
+    let authenticator = with_introspection(issuers, &Changing::with(&[&signer]), &asking);
+    let unknown = Err(Reason::IntrospectionFailed);
+    for (token, checks) in [("opaque", 2), (&*signer.token(&claims("a", "alice")), 7)] {
+        let mut seen = Seen::default();
+        assert_eq!(authenticator.inspect(token, NOW, &mut seen), unknown, "{token}");
+        assert_eq!((seen.0.len(), seen.0.last().copied()), (checks, Some((Check::Asked, unknown.err()))), "{token}");
+    }
+    assert_eq!(authenticator.inspect(&signer.token(&claims("b", "bob")), NOW, &mut Seen::default()), Ok(()));
+    assert_eq!(asking.count(), 0);
 }

@@ -4,7 +4,8 @@ use super::*;
 use crate::credential::Presented;
 use crate::gate::cache::TokenCache;
 use crate::gate::ports::BoxFuture;
-use crate::gate::{Authenticator, Keys, NoRevocations};
+use crate::gate::{Authenticator, Introspection, Keys, NoRevocations};
+use crate::introspection::Introspectors;
 use crate::keys::KeyStore;
 use crate::keys::member;
 use crate::policy::{CanonicalPath, Host, Method, RequestFacts};
@@ -33,8 +34,10 @@ fn decisions(known: &Signer, deadline: Duration) -> Decisions {
     let issuer = Issuer::new("a", "https://a", Audiences::Any);
     let key = member::key(&known.jwk(), &[]).expect("a key");
     let keys = Arc::new(Hanging(Arc::new([key].into_iter().collect())));
-    let authenticator =
-        Authenticator::new(vec![issuer], keys, Arc::new(NoRevocations), TokenCache::new(1 << 20, [3; 16]), "jwt");
+    let introspectors = Arc::new(Introspectors::new(Vec::new()));
+    let asking = Arc::clone(&introspectors) as Arc<dyn Introspection>;
+    let cache = TokenCache::new(1 << 20, [3; 16]);
+    let authenticator = Authenticator::new(vec![issuer], keys, asking, Arc::new(NoRevocations), cache, "jwt");
     let gate = Arc::new(Gate::new(policy, authenticator));
     let (lifecycle, audit) = (Arc::new(Lifecycle::default()), Arc::new(AuditLog::off()));
     let observed = Observed {
@@ -42,6 +45,7 @@ fn decisions(known: &Signer, deadline: Duration) -> Decisions {
         lifecycle: Arc::clone(&lifecycle),
         audit: Arc::clone(&audit),
         keys: Arc::new(KeyStore::new(Vec::new())),
+        introspectors,
         register: None,
     };
     Decisions {

@@ -12,6 +12,7 @@ use prometheus_client::metrics::exemplar::Exemplar;
 use prometheus_client::registry::Unit;
 
 use crate::gate::Gate;
+use crate::introspection::Introspectors;
 use crate::keys::KeyStore;
 use crate::revocations::Register;
 use crate::server::audit_log::AuditLog;
@@ -28,6 +29,8 @@ pub struct Observed {
     pub audit: Arc<AuditLog>,
     /// The issuers' keys.
     pub keys: Arc<KeyStore>,
+    /// The issuers that are asked about tokens.
+    pub introspectors: Arc<Introspectors>,
     /// What is revoked.
     pub register: Option<Arc<Register>>,
 }
@@ -51,6 +54,7 @@ impl Collector for Observed {
         )?;
         self.cache(&mut families)?;
         self.keys(&mut families)?;
+        self.introspections(&mut families)?;
         self.register.as_ref().map_or(Ok(()), |register| revocations(register, &mut families))
     }
 }
@@ -100,6 +104,22 @@ impl Observed {
                 .map(|(result, count)| ([*issuer, ("result", result)], count))
         });
         families.counter("key_fetches", "Attempts to fetch each issuer's keys.", None, fetches)
+    }
+
+    fn introspections(&self, families: &mut Families<'_>) -> fmt::Result {
+        let issuers = self.gate.authenticator().issuers().enumerate();
+        let counts = issuers.flat_map(|(index, issuer)| {
+            let state = self.introspectors.state(index);
+            [
+                ("active", state.active),
+                ("inactive", state.inactive),
+                ("failed", state.failed),
+                ("not_asked", state.not_asked),
+            ]
+            .map(|(result, count)| ([("issuer", &*issuer.name), ("result", result)], count))
+        });
+        let help = "Questions to each issuer about tokens: what came of them, or that they were not put.";
+        families.counter("introspections", help, None, counts)
     }
 }
 

@@ -279,3 +279,62 @@ fn the_subject_is_where_the_issuer_puts_it() {
     claims["account"] = json!({"id": "u-7"});
     assert_eq!(verify(&issuer, &signer, &signer.header(), &claims).expect("good").subject(), "u-7");
 }
+
+#[test]
+fn t_e4_what_an_issuer_answers_is_checked_as_what_it_signs() {
+    let asked = Asked { opaque: Some("".into()), jwts: false, may_lack_audience: false, may_lack_type: false };
+    let lax = Asked { may_lack_audience: true, may_lack_type: true, ..asked.clone() };
+    let (strict, lax) = (Issuer { asked: Some(asked), ..issuer() }, Issuer { asked: Some(lax), ..issuer() });
+    let keycloak = Accepts { told_by: ToldBy::TypClaim, ..Accepts::default() };
+    let keycloak = Issuer { accepts: keycloak, ..strict.clone() };
+    let answer = |issuer: &Issuer, name: &str, value: Value| {
+        let mut answer = with(name, value);
+        for (name, usual) in [("active", json!(true)), ("token_type", json!("Bearer"))] {
+            answer.as_object_mut().expect("object").entry(name).or_insert(usual);
+        }
+        if answer["token_type"] == "-" {
+            answer.as_object_mut().expect("object").remove("token_type");
+        }
+        let answer = answer.as_object().expect("object");
+        issuer.verify_answer(None, answer, NOW, NOW).map(|verified| verified.basis())
+    };
+    let basis = Basis { key: None, ask_again: NOW };
+    let now = NOW.secs();
+    for (name, value, wanted) in [
+        ("x", json!(1), None),
+        ("token_type", json!("bearer"), None),
+        ("token_type", json!("DPoP"), Some(Reason::SenderConstrained)),
+        ("token_type", json!("N_A"), Some(Reason::WrongKind)),
+        ("token_type", json!(["Bearer"]), Some(Reason::WrongKind)),
+        ("token_type", json!("-"), Some(Reason::WrongKind)),
+        ("token_use", json!("access_token"), None),
+        ("token_use", json!("refresh_token"), Some(Reason::WrongKind)),
+        ("nonce", json!("n"), Some(Reason::WrongKind)),
+        ("events", json!({}), Some(Reason::WrongKind)),
+        ("cnf", json!({"jkt": "x"}), Some(Reason::SenderConstrained)),
+        ("iss", Value::Null, None),
+        ("iss", json!("https://b/"), Some(Reason::UnknownIssuer)),
+        ("iss", json!(["https://a/"]), Some(Reason::UnknownIssuer)),
+        ("aud", json!(["x", "shop2"]), None),
+        ("aud", json!("x"), Some(Reason::WrongAudience)),
+        ("aud", Value::Null, Some(Reason::WrongAudience)),
+        ("aud", json!({}), Some(Reason::MalformedClaim)),
+        ("exp", Value::Null, None),
+        ("exp", json!(now - 5), Some(Reason::Expired)),
+        ("exp", json!("soon"), Some(Reason::MalformedClaim)),
+        ("exp", json!(now + 100_000), Some(Reason::LifetimeTooLong)),
+        ("nbf", json!(now + 6), Some(Reason::NotYetValid)),
+        ("iat", json!(now + 6), Some(Reason::IssuedInFuture)),
+        ("sub", Value::Null, Some(Reason::NoSubject)),
+    ] {
+        let wanted = wanted.map_or(Ok(basis), Err);
+        assert_eq!(answer(&strict, name, value.clone()), wanted, "{name}: {value}");
+        // Without them nothing but silence is taken.
+        let silent = (name, &value) == ("aud", &Value::Null) || value == "-";
+        assert_eq!(answer(&lax, name, value.clone()), if silent { Ok(basis) } else { wanted }, "{name}: {value}");
+    }
+    assert_eq!(answer(&keycloak, "x", json!(1)), Err(Reason::WrongKind));
+    assert_eq!(answer(&keycloak, "typ", json!("Refresh")), Err(Reason::WrongKind));
+    assert_eq!(answer(&keycloak, "typ", json!("Bearer")), Ok(basis));
+    assert_eq!(answer(&issuer(), "x", json!(1)), Err(Reason::UnknownIssuer), "it is not asked");
+}

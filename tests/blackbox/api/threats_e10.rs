@@ -423,6 +423,19 @@ fn t_e10_no_key_is_left_out() {
         "level",
         // A restriction of time: T-E3.
         "deadline",
+        // Of opaque tokens: `introspection::threats::t_e10_…` takes them away; and how they are asked about.
+        "introspection",
+        "about",
+        "token_prefix",
+        "danger_no_audience",
+        "danger_no_token_type",
+        "url",
+        "client_id",
+        "client_secret_file",
+        "client_secret_env",
+        "auth",
+        "max_age",
+        "negative_max_age",
         // Other sources of keys in the place of jwks_file: `api::tokens`, `keys`.
         "jwks_url",
         "discovery_url",

@@ -44,6 +44,8 @@ pub(crate) struct Provider {
 pub(crate) struct Tokens {
     pub(crate) access: String,
     pub(crate) id: String,
+    /// While access tokens are opaque (`/set?format=opaque`).
+    pub(crate) refresh: Option<String>,
 }
 
 impl Provider {
@@ -152,7 +154,14 @@ impl Provider {
         ];
         let tokens = self.token(client, &form).await;
         let text = |name: &str| tokens[name].as_str().unwrap_or_else(|| panic!("no {name} in {tokens}")).to_owned();
-        Tokens { access: text("access_token"), id: text("id_token") }
+        let refresh = tokens["refresh_token"].as_str().map(str::to_owned);
+        Tokens { access: text("access_token"), id: text("id_token"), refresh }
+    }
+
+    /// Takes a token of this client back.
+    pub(crate) async fn revoke(&self, client: &str, token: &str) {
+        let request = self.client.post(self.url("token/revocation")).basic_auth(client, Some("secret"));
+        assert_eq!(posted(request, &[("token", token)]).await.status(), StatusCode::OK);
     }
 
     /// The access token of a program, which is nobody's.

@@ -1,9 +1,24 @@
-//! What an issuer says of itself (OpenID Connect Discovery 1.0, RFC 8414), believed only as far as it names keys.
+//! What an issuer says of itself (OpenID Connect Discovery 1.0, RFC 8414), believed only as far as it names URLs that may be asked.
+
+use std::time::Duration;
 
 use reqwest::Url;
+use serde_json::{Map, Value};
 
 use super::fetch::{Fetched, Fetcher, Fresh};
 use crate::token::json;
+
+/// How long metadata is believed. Where something is changes once in years; a failed fetch asks again at once.
+pub const METADATA_FOR: Duration = Duration::from_secs(3600);
+
+/// Where something of an issuer's is.
+#[derive(Debug)]
+pub enum Place {
+    /// At this URL.
+    Url(Url),
+    /// Where its metadata says.
+    Discovered(Discovery),
+}
 
 /// Where an issuer's metadata is.
 #[derive(Debug)]
@@ -14,12 +29,9 @@ pub struct Discovery {
     places: Vec<Url>,
 }
 
-/// An issuer's metadata, as far as it is used.
+/// An issuer's metadata.
 #[derive(Debug)]
-pub struct Metadata {
-    /// Where its keys are.
-    pub jwks_uri: Url,
-}
+pub struct Metadata(Map<String, Value>);
 
 impl Discovery {
     /// At `url`; if none is named, where the identifier leads: OpenID Connect Discovery section 4, then RFC 8414 section 3.
@@ -57,7 +69,7 @@ impl Discovery {
         for place in &self.places {
             match fetcher.get(place, None).await.map_err(|why| format!("{place}: {why}"))? {
                 Fetched::New(Fresh { body, .. }) => {
-                    return self.read(&body, fetcher).map_err(|why| format!("{place}: {why}"));
+                    return self.read(&body).map_err(|why| format!("{place}: {why}"));
                 }
                 Fetched::Absent | Fetched::Same(_) => {}
             }
@@ -66,17 +78,26 @@ impl Discovery {
         Err(format!("there is no metadata at {}", places.join(" and ")))
     }
 
-    fn read(&self, body: &[u8], fetcher: &Fetcher) -> Result<Metadata, String> {
+    fn read(&self, body: &[u8]) -> Result<Metadata, String> {
         let document = json::object(body).map_err(|error| format!("it is no JSON object: {error}"))?;
-        let text = |name: &str| document.get(name).and_then(serde_json::Value::as_str);
+        let named = document.get("issuer").and_then(Value::as_str);
         // OpenID Connect Discovery section 4.3 and RFC 8414 section 3.3: exactly, or it speaks of somebody else.
-        if text("issuer") != Some(&*self.issuer) {
-            let named: String = text("issuer").unwrap_or("nobody").chars().take(200).collect();
+        if named != Some(&*self.issuer) {
+            let named: String = named.unwrap_or("nobody").chars().take(200).collect();
             return Err(format!("it is the metadata of `{named}`, not of `{}`", self.issuer));
         }
-        let jwks_uri = text("jwks_uri").ok_or("it names no `jwks_uri`")?;
-        let jwks_uri = fetcher.url(jwks_uri).map_err(|why| format!("its `jwks_uri`: {why}"))?;
-        Ok(Metadata { jwks_uri })
+        Ok(Metadata(document))
+    }
+}
+
+impl Metadata {
+    /// The URL that its member `name` holds, such as `jwks_uri`.
+    ///
+    /// # Errors
+    /// If there is none, or none that `fetcher` may ask.
+    pub fn url(&self, name: &str, fetcher: &Fetcher) -> Result<Url, String> {
+        let text = self.0.get(name).and_then(Value::as_str).ok_or_else(|| format!("its metadata names no `{name}`"))?;
+        fetcher.url(text).map_err(|why| format!("its `{name}`: {why}"))
     }
 }
 
@@ -111,9 +132,9 @@ mod tests {
     fn only_the_issuers_own_metadata_is_believed() {
         let fetcher = Fetcher::new(false, None).expect("a client");
         let discovery = Discovery::of("https://a/", None, &fetcher).expect("an issuer");
-        let read = |text: &str| discovery.read(text.as_bytes(), &fetcher);
+        let read = |text: &str| discovery.read(text.as_bytes())?.url("jwks_uri", &fetcher);
         let good = r#"{"issuer": "https://a/", "jwks_uri": "https://keys.a/x"}"#;
-        assert_eq!(read(good).expect("good").jwks_uri.as_str(), "https://keys.a/x");
+        assert_eq!(read(good).expect("good").as_str(), "https://keys.a/x");
         for bad in [
             good.replace("\"https://a/\"", "\"https://a\""),
             good.replace("\"https://a/\"", "[\"https://a/\"]"),
@@ -133,9 +154,12 @@ mod tests {
         let fetcher = Fetcher::new(true, None).expect("a client");
         let issuer = "http://127.0.0.1:8280/realms/shop";
         let recorded = include_bytes!("../../tests/keycloak/recorded/discovery.json");
-        let read = |issuer: &str| Discovery::of(issuer, None, &fetcher).expect("an issuer").read(recorded, &fetcher);
-        let keys = read(issuer).expect("its metadata").jwks_uri;
-        assert_eq!(keys.as_str(), "http://127.0.0.1:8280/realms/shop/protocol/openid-connect/certs");
+        let read = |issuer: &str| Discovery::of(issuer, None, &fetcher).expect("an issuer").read(recorded);
+        let metadata = read(issuer).expect("its metadata");
+        for (name, end) in [("jwks_uri", "certs"), ("introspection_endpoint", "token/introspect")] {
+            let url = metadata.url(name, &fetcher).expect(name);
+            assert_eq!(url.as_str(), format!("{issuer}/protocol/openid-connect/{end}"));
+        }
         assert!(read("http://127.0.0.1:8280/realms/master").is_err());
     }
 }

@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use ipnet::{Ipv4Net, Ipv6Net};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::header::{CACHE_CONTROL, ETAG, HeaderMap, IF_NONE_MATCH};
-use reqwest::{Certificate, Client, RequestBuilder, StatusCode, Url, redirect};
+use reqwest::header::{
+    ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH,
+};
+use reqwest::{Certificate, Client, RequestBuilder, Response, StatusCode, Url, redirect};
 
 /// How long one exchange may take. No decision waits that long; it only must not hang for ever.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -57,9 +59,21 @@ impl Fetcher {
     /// # Errors
     /// What is wrong with the file.
     pub fn new(allow_http: bool, ca: Option<&Path>) -> Result<Self, String> {
+        Self::redirected(redirect::Policy::custom(within_one_host), allow_http, ca)
+    }
+
+    /// The same for what carries a secret: no redirect is followed.
+    ///
+    /// # Errors
+    /// What is wrong with the file.
+    pub fn for_secrets(allow_http: bool, ca: Option<&Path>) -> Result<Self, String> {
+        Self::redirected(redirect::Policy::none(), allow_http, ca)
+    }
+
+    fn redirected(redirects: redirect::Policy, allow_http: bool, ca: Option<&Path>) -> Result<Self, String> {
         // No proxy from the environment: it would see, and could exchange, what decides whom we trust.
         let client = Client::builder().timeout(TIMEOUT).connect_timeout(CONNECT_TIMEOUT).no_proxy();
-        let mut client = client.redirect(redirect::Policy::custom(within_one_host)).dns_resolver(Resolver);
+        let mut client = client.redirect(redirects).dns_resolver(Resolver);
         if let Some(ca) = ca {
             let pem = std::fs::read(ca).map_err(|error| format!("{} cannot be read: {error}", ca.display()))?;
             let certificates = Certificate::from_pem_bundle(&pem).ok().filter(|list| !list.is_empty());
@@ -80,7 +94,7 @@ impl Fetcher {
             return Err("the URL holds a credential, which would end in logs".to_owned());
         }
         if url.scheme() != "https" && !(self.allow_http && url.scheme() == "http") {
-            return Err("this is not https: whoever is on the way could give keys of his own".to_owned());
+            return Err("this is not https: whoever is on the way could read and change what is said".to_owned());
         }
         if literal_address(&url).is_some_and(is_refused) {
             return Err("at this address are no issuers, but link-local services such as a cloud's metadata".to_owned());
@@ -97,31 +111,62 @@ impl Fetcher {
         if let Some(etag) = etag {
             request = request.header(IF_NONE_MATCH, etag);
         }
-        self.send(request, etag.is_some()).await
-    }
-
-    async fn send(&self, request: RequestBuilder, conditional: bool) -> Result<Fetched, String> {
-        let told = |error: reqwest::Error| root_cause(&error.without_url());
-        let mut response = request.send().await.map_err(told)?;
+        let response = send(request).await?;
         match response.status() {
             StatusCode::OK => {}
-            StatusCode::NOT_MODIFIED if conditional => {
-                return Ok(Fetched::Same(max_age(response.headers())));
-            }
+            StatusCode::NOT_MODIFIED if etag.is_some() => return Ok(Fetched::Same(max_age(response.headers()))),
             StatusCode::NOT_FOUND | StatusCode::GONE => return Ok(Fetched::Absent),
             status => return Err(format!("the answer is {status}")),
         }
         let etag = response.headers().get(ETAG).and_then(|etag| etag.to_str().ok()).map(str::to_owned);
         let max_age = max_age(response.headers());
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(told)? {
-            if body.len().saturating_add(chunk.len()) > MAX_BODY_BYTES {
-                return Err(format!("the answer is longer than {MAX_BODY_BYTES} bytes"));
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(Fetched::New(Fresh { body, etag, max_age }))
+        Ok(Fetched::New(Fresh { body: body(response).await?, etag, max_age }))
     }
+
+    /// Posts a form and returns the JSON text of the answer, which must be 200 and call itself that.
+    ///
+    /// # Errors
+    /// Why there is none. Nothing of the form, of `authorization` or of the answer's body is repeated in it.
+    pub async fn post(&self, url: &Url, form: String, authorization: Option<HeaderValue>) -> Result<Vec<u8>, String> {
+        let request = self.client.post(url.clone()).header(ACCEPT, JSON).header(CONTENT_TYPE, FORM).body(form);
+        let request = match authorization {
+            Some(authorization) => request.header(AUTHORIZATION, authorization),
+            None => request,
+        };
+        let response = send(request).await?;
+        if response.status() != StatusCode::OK {
+            return Err(format!("the answer is {}", response.status()));
+        }
+        if !is_json(response.headers()) {
+            return Err("the answer does not call itself application/json".to_owned());
+        }
+        body(response).await
+    }
+}
+
+const JSON: &str = "application/json";
+const FORM: &str = "application/x-www-form-urlencoded";
+
+async fn send(request: RequestBuilder) -> Result<Response, String> {
+    request.send().await.map_err(|error| root_cause(&error.without_url()))
+}
+
+async fn body(mut response: Response) -> Result<Vec<u8>, String> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| root_cause(&error.without_url()))? {
+        if body.len().saturating_add(chunk.len()) > MAX_BODY_BYTES {
+            return Err(format!("the answer is longer than {MAX_BODY_BYTES} bytes"));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+/// Whether the one `Content-Type` is JSON, with or without parameters.
+fn is_json(headers: &HeaderMap) -> bool {
+    let mut types = headers.get_all(CONTENT_TYPE).iter();
+    let only = types.next().filter(|_| types.next().is_none()).and_then(|one| one.to_str().ok());
+    only.is_some_and(|one| one.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(JSON))
 }
 
 /// The keys come from where the operator said, or not at all.
