@@ -177,12 +177,16 @@ fn active(subject: &str, changes: Value) -> Value {
 
 /// The shop, whose issuer is asked; with `more` settings of that.
 fn config(issuer: &Issuer, more: &str) -> Config {
+    asking(Config::shop(), issuer, more)
+}
+
+fn asking(shop: Config, issuer: &Issuer, more: &str) -> Config {
     let asking = format!(
         "jwks_file: jwks.json\n    danger_allow_http_issuer: true\n    introspection:\n      url: \"http://{}/introspect\"\n      \
          client_id: \"{CLIENT}\"\n      client_secret_file: gate.secret\n{more}",
         issuer.address
     );
-    Config::shop().edit("jwks_file: jwks.json", &asking).file("gate.secret", &format!("{SECRET}\n"))
+    shop.edit("jwks_file: jwks.json", &asking).file("gate.secret", &format!("{SECRET}\n"))
 }
 
 async fn ask(gate: &Gate, token: &str) -> Answer {

@@ -45,7 +45,7 @@ async fn admin(gate: &Gate, method: &str, target: &str, body: &str) -> Response 
 
 /// Revokes and returns the entry.
 #[track_caller]
-fn revoke(gate: &Gate, what: Value) -> impl Future<Output = Value> {
+pub(crate) fn revoke(gate: &Gate, what: Value) -> impl Future<Output = Value> {
     let at = std::panic::Location::caller();
     async move {
         let answer = admin(gate, "POST", "/revocations", &what.to_string()).await;

@@ -1,6 +1,7 @@
 //! T-E4, T-E10, T-F1, T-F2, T-F3 and T-H for opaque tokens.
 
 use super::*;
+use crate::revocations;
 
 /// What an issuer says that is no answer: the gate cannot decide then, and says so.
 #[tokio::test]
@@ -168,6 +169,25 @@ async fn t_f1_a_remembered_answer_skips_no_check_of_a_rule() {
         ask_at(&gate, "/d", "reader").await.expect(403, "claim_mismatch");
     }
     assert_eq!(issuer.asked_about("reader"), 1);
+}
+
+#[tokio::test]
+async fn t_f1_a_remembered_answer_holds_until_it_is_revoked() {
+    let issuer = Issuer::start().await;
+    let gate = revocations::ready(&asking(revocations::in_memory(), &issuer, "")).await;
+    for (token, more) in [("one", json!({"jti": "j"})), ("other", json!({"jti": "k"})), ("bare", json!({"iat": null}))]
+    {
+        issuer.says(token, &active("alice", more));
+        ask(&gate, token).await.expect(200, "allowed");
+    }
+    revocations::revoke(&gate, json!({"jti": "j"})).await;
+    ask(&gate, "one").await.expect(401, "revoked");
+    ask(&gate, "other").await.expect(200, "allowed");
+    revocations::revoke(&gate, json!({"subject": "alice"})).await;
+    for token in ["one", "other", "bare"] {
+        ask(&gate, token).await.expect(401, "revoked");
+    }
+    assert_eq!(issuer.asked().len(), 3);
 }
 
 #[tokio::test]
