@@ -10,13 +10,12 @@
     reason = "a measurement that cannot go on ends"
 )]
 
-use std::collections::HashMap;
 use std::fs;
 use std::hint::black_box;
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use portcullis::clock::UnixTime;
@@ -113,34 +112,8 @@ fn lookups() {
     let times: Vec<f64> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
     println!("two threads at once: {:.1} and {:.1} ns", times[0], times[1]);
     let started = Instant::now();
-    asking.sweep(at);
+    assert_eq!(asking.sweep(Id::FIRST, ENTRIES, at), None);
     println!("looking for what has ended: {:?}", started.elapsed());
-}
-
-type Locked = RwLock<HashMap<Mark, (i64, i64), ahash::RandomState>>;
-
-/// The same lookups in the usual alternative, to see what the map is worth.
-fn locks() {
-    let at = now();
-    let shards: Arc<Vec<Locked>> = Arc::new((0..64).map(|_| RwLock::default()).collect());
-    for _ in 0..ENTRIES {
-        let hash = fastrand::u128(..);
-        shards[hash as usize % 64].write().unwrap().insert(Mark::new(hash), (at.micros(), at.micros()));
-    }
-    let strangers: Vec<[u128; 3]> = (0..4096).map(|_| [(); 3].map(|()| fastrand::u128(..))).collect();
-    let ask = move |shards: &[Locked], n: usize| {
-        let names = &strangers[n % 4096];
-        names.iter().any(|hash| shards[*hash as usize % 64].read().unwrap().contains_key(&Mark::new(*hash)))
-    };
-    let alone = nanoseconds(|n| ask(&shards, n));
-    let threads: Vec<_> = (0..2)
-        .map(|_| {
-            let (shards, ask) = (Arc::clone(&shards), ask.clone());
-            std::thread::spawn(move || nanoseconds(|n| ask(&shards, n)))
-        })
-        .collect();
-    let times: Vec<f64> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
-    println!("64 locked maps instead: {alone:.1} ns; two threads at once: {:.1} and {:.1} ns", times[0], times[1]);
 }
 
 /// Into an empty store, as after a loss of data, and out of it, as at a start and at every comparison.
@@ -200,7 +173,6 @@ async fn redis() {
 
 fn main() {
     lookups();
-    locks();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(redis());
     let folder = tempfile::TempDir::new().unwrap();

@@ -7,7 +7,7 @@ pub mod live;
 pub mod register;
 pub mod store;
 
-pub use entry::{Entry, Id, Line, What};
+pub use entry::{Entry, Id, Line, What, Written};
 pub use live::Live;
 pub use register::Register;
 pub use store::Store;

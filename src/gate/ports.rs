@@ -49,6 +49,12 @@ impl Mark {
     pub fn new(hash: u128) -> Self {
         Self(NonZeroU128::new(hash).unwrap_or(NonZeroU128::MIN))
     }
+
+    /// One of `places`, the same for the same mark; `places` is a power of two.
+    #[must_use]
+    pub fn place(self, places: usize) -> usize {
+        (self.0.get() >> 64) as usize & places.wrapping_sub(1)
+    }
 }
 
 /// By what one token can be revoked.

@@ -152,20 +152,54 @@ impl Line {
         self.entry.as_ref().and_then(|entry| write(entry).ok()).unwrap_or_default()
     }
 
-    /// A line as a store gives it back.
+    /// The line as a store keeps it.
+    #[must_use]
+    pub fn written(&self) -> Written {
+        Written { id: self.id, ends: self.ends, body: self.body() }
+    }
+}
+
+/// A line as a store gives it back. Most are known already; only the others are read further.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// Its name.
+    pub id: Id,
+    /// Its end.
+    pub ends: UnixTime,
+    body: String,
+}
+
+impl Written {
+    /// From what a store keeps: the name, the end in microseconds, and [`Line::body`].
     ///
     /// # Errors
-    /// If it cannot be read. Nobody may pass over that: it could be what takes a token back.
-    pub fn read(id: &str, ends_micros: i64, body: &str) -> Result<Self, String> {
-        let why = |why: &dyn fmt::Display| format!("the entry `{}` cannot be read: {why}", id.escape_debug());
-        let entry = match body {
+    /// If the name is none.
+    pub fn new(id: &str, ends_micros: i64, body: String) -> Result<Self, String> {
+        let ends = UnixTime::from_micros(ends_micros);
+        let wrong = |error: NoId| format!("the entry `{}` cannot be read: {error}", id.escape_debug());
+        Ok(Self { id: id.parse().map_err(wrong)?, ends, body })
+    }
+
+    /// Whether the entry was removed.
+    #[must_use]
+    pub fn is_removal(&self) -> bool {
+        self.body.is_empty()
+    }
+
+    /// The line.
+    ///
+    /// # Errors
+    /// If the entry cannot be read. Nobody may pass over that: it could be what takes a token back.
+    pub fn read(&self) -> Result<Line, String> {
+        let why = |why: &dyn fmt::Display| format!("the entry `{}` cannot be read: {why}", self.id);
+        let entry = match &*self.body {
             "" => None,
             text => {
                 let body: Body<'_, String> = serde_json::from_str(text).map_err(|error| why(&error))?;
                 Some(body.entry().ok_or_else(|| why(&"it takes nothing back"))?)
             }
         };
-        Ok(Self { id: id.parse().map_err(|error| why(&error))?, ends: UnixTime::from_micros(ends_micros), entry })
+        Ok(Line { id: self.id, ends: self.ends, entry })
     }
 }
 
@@ -217,8 +251,9 @@ mod tests {
         let subject = What::Subject { issued_before: UnixTime::from_micros(-5) };
         let removed = Line { entry: None, ..line(What::Token) };
         for line in [line(What::Token), line(What::Session), line(subject), removed] {
-            let again = Line::read(&line.id.to_string(), line.ends.micros(), &line.body());
-            assert_eq!(again.as_ref(), Ok(&line));
+            let again = Written::new(&line.id.to_string(), line.ends.micros(), line.body()).expect("a name");
+            assert_eq!((again.read().as_ref(), again.is_removal()), (Ok(&line), line.entry.is_none()));
+            assert_eq!(again, line.written());
         }
     }
 
@@ -235,9 +270,9 @@ mod tests {
             r#"{"iss":"a","jti":"b","more":1}"#,
             r#"{"jti":"b"}"#,
         ] {
-            assert!(Line::read(&id, 0, bad).is_err(), "{bad}");
+            assert!(Written::new(&id, 0, bad.to_owned()).expect("a name").read().is_err(), "{bad}");
         }
-        assert!(Line::read("7", 0, "").is_err());
+        assert!(Written::new("7", 0, String::new()).is_err());
     }
 
     #[test]

@@ -1,21 +1,24 @@
 //! Everything that is revoked, in this process' memory: what a decision asks.
 
+mod reaches;
+
 use std::collections::{BTreeMap, HashSet};
 use std::hash::Hasher as _;
 use std::ops::Bound;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
 use siphasher::sip128::{Hasher128 as _, SipHasher13};
 
-use super::entry::{Entry, Id, Line, What};
+use super::entry::{Entry, Id, Line, What, Written};
 use crate::clock::UnixTime;
 use crate::gate::Revocations;
 use crate::gate::ports::{Mark, Marks};
 use crate::policy::Reason;
 use crate::token::VerifiedClaims;
+use reaches::{Reach, Reaches};
 
 /// What is done when nobody knows what is revoked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,36 +29,10 @@ pub enum WhenStale {
     GoOn,
 }
 
-/// Until when a mark is revoked, and up to which `iat`. Entries of one mark are merged into their later ends: an entry never ends
-/// before its tokens, so what a merged one refuses for longer has expired.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Reach {
-    until: UnixTime,
-    issued: UnixTime,
-    /// How many entries were merged at most: when the only one is taken back, nobody has to look for others.
-    entries: u32,
-}
-
-impl Reach {
-    fn of(ends: UnixTime, entry: &Entry) -> Self {
-        Self { until: ends, issued: entry.what.reaches(), entries: 1 }
-    }
-
-    fn merged(self, other: Self) -> Self {
-        Self {
-            until: self.until.max(other.until),
-            issued: self.issued.max(other.issued),
-            entries: self.entries.saturating_add(other.entries),
-        }
-    }
-}
-
 /// The live set.
 #[derive(Debug)]
 pub struct Live {
-    marks: papaya::HashMap<Mark, Reach, ahash::RandomState>,
-    /// How many marks there are: none is the usual case, and then nothing is looked up.
-    count: AtomicUsize,
+    reaches: Reaches,
     /// Everything that was stored before this moment is here; microseconds.
     complete: AtomicI64,
     max_age: Duration,
@@ -101,8 +78,7 @@ impl Live {
     #[must_use]
     pub fn new(max_age: Duration, when_stale: WhenStale, hash_key: [u8; 16]) -> Self {
         Self {
-            marks: papaya::HashMap::with_hasher(ahash::RandomState::new()),
-            count: AtomicUsize::new(0),
+            reaches: Reaches::new(),
             complete: AtomicI64::new(NEVER),
             max_age,
             when_stale,
@@ -117,6 +93,8 @@ impl Live {
         for line in lines.into_iter().filter(|line| line.ends > now) {
             let round = known.round;
             match known.lines.get_mut(&line.id) {
+                // An entry that was removed here stays so, and its removal is what the store lacks.
+                Some(held) if held.entry.is_none() && line.entry.is_some() => {}
                 Some(held) => {
                     held.seen = round;
                     if line.entry.is_none()
@@ -131,13 +109,38 @@ impl Live {
                     if let Some(entry) = &entry {
                         known.entries = known.entries.saturating_add(1);
                         let reach = Reach::of(line.ends, entry);
-                        self.marks.pin().update_or_insert(self.mark_of(entry), |there| there.merged(reach), reach);
+                        self.reaches.change(self.mark_of(entry), |there| {
+                            Some(there.map_or(reach, |there| there.merged(reach)))
+                        });
                     }
                     known.lines.insert(line.id, Held { ends: line.ends, entry, seen: round });
                 }
             }
         }
-        self.count.store(self.marks.len(), Ordering::Release);
+    }
+
+    /// Takes over what a store gives back. Of what is known already nothing is read.
+    ///
+    /// # Errors
+    /// If a line cannot be read. Those before it are here.
+    pub fn take(&self, lines: Vec<Written>, now: UnixTime) -> Result<(), String> {
+        let unknown = {
+            let mut known = self.known();
+            let round = known.round;
+            let mut is_known = |line: &Written| {
+                let Some(held) = known.lines.get_mut(&line.id) else { return false };
+                let is_same = held.entry.is_none() == line.is_removal();
+                if is_same {
+                    held.seen = round;
+                }
+                is_same || held.entry.is_none()
+            };
+            lines.into_iter().filter(|line| !is_known(line)).collect::<Vec<_>>()
+        };
+        for line in unknown {
+            self.apply([line.read()?], now);
+        }
+        Ok(())
     }
 
     /// Everything that was stored before `moment` is here.
@@ -202,13 +205,21 @@ impl Live {
         older.take(most).map(|(id, held)| held.line(*id)).collect()
     }
 
-    /// Forgets what has ended. It has no effect any more; this frees its memory.
-    pub fn sweep(&self, now: UnixTime) {
+    /// Looks at `most` lines from `from` on and forgets those that have ended, which have no effect any more; tells where to go on,
+    /// unless that was all.
+    pub fn sweep(&self, from: Id, most: usize, now: UnixTime) -> Option<Id> {
         let mut known = self.known();
-        known.lines.retain(|_, held| held.ends > now);
-        known.entries = known.lines.values().filter(|held| held.entry.is_some()).count();
-        self.marks.pin().retain(|_, reach| reach.until > now);
-        self.count.store(self.marks.len(), Ordering::Release);
+        let mut lines = known.lines.range(from..);
+        let ended: Vec<Id> =
+            lines.by_ref().take(most).filter(|(_, held)| held.ends <= now).map(|(id, _)| *id).collect();
+        let next = lines.next().map(|(id, _)| *id);
+        for id in ended {
+            if let Some(entry) = known.lines.remove(&id).and_then(|held| held.entry) {
+                known.entries = known.entries.saturating_sub(1);
+                self.reaches.change(self.mark_of(&entry), |reach| reach.filter(|reach| reach.until > now));
+            }
+        }
+        next
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -233,18 +244,15 @@ impl Live {
 
     /// After a removal: what the remaining entries of the mark say.
     fn mark_again(&self, known: &Known, removed: &Entry) {
-        let (mark, marks) = (self.mark_of(removed), self.marks.pin());
         let is_same = |entry: &Entry| {
             entry.value == removed.value && entry.issuer == removed.issuer && entry.what.key() == removed.what.key()
         };
-        let was_alone = marks.get(&mark).is_some_and(|reach| reach.entries <= 1);
-        let lines = known.lines.values().filter(|_| !was_alone);
-        let rest = lines.filter_map(|held| Some((held.ends, held.entry.as_ref()?)));
-        let rest = rest.filter(|(_, entry)| is_same(entry)).map(|(ends, entry)| Reach::of(ends, entry));
-        match rest.reduce(Reach::merged) {
-            Some(reach) => marks.insert(mark, reach),
-            None => marks.remove(&mark),
-        };
+        self.reaches.change(self.mark_of(removed), |there| {
+            there.filter(|reach| reach.entries > 1)?;
+            let rest = known.lines.values().filter_map(|held| Some((held.ends, held.entry.as_ref()?)));
+            let rest = rest.filter(|(_, entry)| is_same(entry)).map(|(ends, entry)| Reach::of(ends, entry));
+            rest.reduce(Reach::merged)
+        });
     }
 }
 
@@ -262,10 +270,10 @@ impl Revocations for Live {
     }
 
     fn check(&self, marks: &Marks, now: UnixTime) -> Result<(), Reason> {
-        if self.count.load(Ordering::Acquire) > 0 {
-            let live = self.marks.pin();
-            let hits =
-                |mark: &Mark| live.get(mark).is_some_and(|reach| now < reach.until && marks.issued <= reach.issued);
+        if !self.reaches.is_empty() {
+            let hits = |mark: &Mark| {
+                self.reaches.of(*mark).is_some_and(|reach| now < reach.until && marks.issued <= reach.issued)
+            };
             if marks.names.iter().flatten().any(hits) {
                 return Err(Reason::Revoked);
             }

@@ -11,9 +11,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::task::yield_now;
 use tokio::time::sleep;
 
-use super::entry::{Entry, Id, Line};
+use super::entry::{Entry, Id, Line, Written};
 use super::live::Live;
 use super::store::{Failure, PAGE, Store};
 use crate::clock::UnixTime;
@@ -183,7 +184,7 @@ impl Register {
                 at = *number;
             }
             let is_all = news.lines.len() < PAGE;
-            self.live.apply(news.lines.into_iter().map(|(_, line)| line), (self.clock)());
+            self.take(news.lines.into_iter().map(|(_, line)| line).collect())?;
             if is_all && self.closed.load(Ordering::Acquire) == self.gaps.load(Ordering::Acquire) {
                 self.live.complete_up_to(asked);
             }
@@ -203,17 +204,12 @@ impl Register {
         // What is read before the feed has its place could lack what comes in between.
         self.compare.notified().await;
         loop {
-            let gaps = self.gaps.load(Ordering::Acquire);
             let next = match self.equalise().await {
-                Ok(is_settled) if is_settled || self.has_compared.load(Ordering::Acquire) => {
-                    self.closed.store(gaps, Ordering::Release);
-                    if !self.has_compared.swap(true, Ordering::AcqRel) {
-                        tracing::info!(store = self.store.name(), entries = self.live.len(), "revocations loaded");
-                    }
+                Ok(true) => {
                     (pause, complaint) = (FIRST_PAUSE, None);
                     self.resync
                 }
-                Ok(_) => UNSETTLED_PAUSE,
+                Ok(false) => UNSETTLED_PAUSE,
                 Err(why) => {
                     if complaint.as_ref() != Some(&why) {
                         tracing::warn!(store = self.store.name(), %why, "revocations cannot be compared with the store");
@@ -231,41 +227,60 @@ impl Register {
         }
     }
 
-    /// Takes over what the store has, writes back what it lacks, and forgets what has ended; tells whether the store had settled
-    /// before.
+    /// Takes over what the store has, writes back what it lacks, and forgets what has ended; tells whether this set now holds all.
     async fn equalise(&self) -> Result<bool, Failure> {
+        let gaps = self.gaps.load(Ordering::Acquire);
         let standing = self.counted(self.store.standing().await)?;
+        self.take_over().await?;
+        // Who held everything before holds it still; who starts may have come before the others have written back.
+        let holds_all = standing.is_settled || self.has_compared.load(Ordering::Acquire);
+        if holds_all {
+            self.closed.store(gaps, Ordering::Release);
+            if !self.has_compared.swap(true, Ordering::AcqRel) {
+                tracing::info!(store = self.store.name(), entries = self.live.len(), "revocations loaded");
+            }
+        }
+        let written = self.write_back().await?;
+        if written > 0 {
+            tracing::warn!(store = self.store.name(), lines = written, "written back: the store had lost revocations");
+        }
+        self.counted(self.store.sweep().await)?;
+        let mut from = Some(Id::FIRST);
+        while let Some(id) = from {
+            from = self.live.sweep(id, PAGE, (self.clock)());
+            // Other tasks of this thread have their turn.
+            yield_now().await;
+        }
+        Ok(holds_all)
+    }
+
+    async fn take_over(&self) -> Result<(), Failure> {
         self.live.compare();
         let mut from = None;
         loop {
             let page = self.counted(self.store.page(from).await)?;
-            self.live.apply(page.lines, (self.clock)());
-            // Other tasks of this thread have their turn: a page in memory, or one that was there at once, waits for nothing.
-            tokio::task::yield_now().await;
+            self.take(page.lines)?;
+            yield_now().await;
             from = page.next;
             if from.is_none() {
-                break;
+                return Ok(());
             }
         }
-        let mut before = Id::LAST;
-        let mut written = 0_usize;
+    }
+
+    async fn write_back(&self) -> Result<usize, Failure> {
+        let (mut before, mut written) = (Id::LAST, 0_usize);
         loop {
             let lines = self.live.unseen(before, PAGE);
-            let Some(oldest) = lines.last() else { break };
+            let Some(oldest) = lines.last() else { return Ok(written) };
             before = oldest.id;
             written = written.saturating_add(lines.len());
             self.counted(self.store.merge(lines, true).await)?;
         }
-        if written > 0 {
-            tracing::warn!(
-                store = self.store.name(),
-                entries = written,
-                "written back: the store had lost revocations"
-            );
-        }
-        self.counted(self.store.sweep().await)?;
-        self.live.sweep((self.clock)());
-        Ok(standing.is_settled)
+    }
+
+    fn take(&self, lines: Vec<Written>) -> Result<(), Failure> {
+        self.counted(self.live.take(lines, (self.clock)()).map_err(Failure))
     }
 
     fn counted<T>(&self, answer: Result<T, Failure>) -> Result<T, Failure> {

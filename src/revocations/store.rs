@@ -6,7 +6,7 @@ pub mod sqlite;
 
 use std::time::Duration;
 
-use super::entry::Line;
+use super::entry::{Line, Written};
 use crate::gate::ports::BoxFuture;
 
 /// How long a store waits for news before it says that there are none: with it and the way there and back, every replica hears of
@@ -47,14 +47,14 @@ pub struct News {
     /// Which store it is.
     pub epoch: String,
     /// The changes, with their numbers: each is one more than the last, unless changes were lost.
-    pub lines: Vec<(u64, Line)>,
+    pub lines: Vec<(u64, Written)>,
 }
 
 /// Some of the lines of a store.
 #[derive(Debug, Default)]
 pub struct Page {
     /// The lines. One may come twice.
-    pub lines: Vec<Line>,
+    pub lines: Vec<Written>,
     /// Where the next page begins; none if this was the last.
     pub next: Option<String>,
 }

@@ -117,10 +117,18 @@ fn an_entry_ends_at_its_end_and_its_memory_is_freed() {
     live.complete_up_to(last);
     assert_eq!(live.check(&token, last), Err(Reason::Revoked));
     assert_eq!(live.check(&token, NOW.after(HOUR)), Ok(()));
-    live.sweep(last);
+    assert_eq!(live.sweep(Id::FIRST, 10, last), None);
     assert_eq!(live.len(), 1);
-    live.sweep(NOW.after(HOUR));
-    assert!(live.is_empty() && live.marks.is_empty() && live.line(id(1)).is_none());
+    assert_eq!(live.sweep(Id::FIRST, 10, NOW.after(HOUR)), None);
+    assert!(live.is_empty() && live.reaches.is_empty() && live.line(id(1)).is_none());
+    // In steps, and only what has ended.
+    live.apply((1..=9).map(|n| line(n, up_to(1), "bob", NOW.after(HOUR.saturating_mul(n % 3)))), NOW);
+    let (mut from, mut steps) = (Some(Id::FIRST), 0);
+    while let Some(id) = from {
+        (from, steps) = (live.sweep(id, 2, NOW.after(HOUR)), steps + 1);
+    }
+    assert_eq!((steps, live.len(), live.removals()), (3, 3, 0));
+    assert_eq!(live.check(&marks(&live, &json!({"sub": "bob", "iat": 1})), NOW.after(HOUR)), Err(Reason::Revoked));
 }
 
 #[test]
@@ -173,12 +181,21 @@ fn what_the_store_lost_is_known_after_a_comparison_newest_first() {
     live.apply((1..=10).map(|n| line(n, What::Token, "t", NOW.after(HOUR))), NOW);
     live.apply([removal(&line(10, What::Token, "t", NOW.after(HOUR)))], NOW);
     live.compare();
-    live.apply([2, 3, 5].map(|n| line(n, What::Token, "t", NOW.after(HOUR))), NOW);
-    live.apply([line(11, What::Token, "t", NOW.after(HOUR))], NOW);
+    let again = |n| line(n, What::Token, "t", NOW.after(HOUR));
+    live.apply([2, 3].map(again), NOW);
+    live.take([5, 10].map(|n| again(n).written()).to_vec(), NOW).expect("readable");
+    live.take(vec![again(11).written()], NOW).expect("readable");
     let first = live.unseen(Id::LAST, 4);
     assert_eq!(first.iter().map(|line| line.id).collect::<Vec<_>>(), [10, 9, 8, 7].map(id));
     assert_eq!(first.first().map(|line| line.entry.is_none()), Some(true), "removals are written back, too");
     assert_eq!(live.unseen(id(7), 4).iter().map(|line| line.id).collect::<Vec<_>>(), [6, 4, 1].map(id));
+    // A removal that the store has and we do not.
+    live.take(vec![removal(&again(11)).written()], NOW).expect("readable");
+    assert_eq!(live.line(id(11)).map(|line| line.entry), Some(None));
+    // What is known is not read again, what is not known must be readable.
+    let broken =
+        |n: u32| Written::new(&format!("{n:032x}"), NOW.after(HOUR).micros(), "{}".to_owned()).expect("a name");
+    assert!(live.take(vec![broken(2)], NOW).is_ok() && live.take(vec![broken(12)], NOW).is_err());
 }
 
 #[test]
@@ -212,14 +229,10 @@ proptest! {
         other.apply(shuffled.iter().chain(&again).map(|number| change(*number)), NOW);
         prop_assert_eq!(one.list(&Filter::default(), Id::FIRST, 100), other.list(&Filter::default(), Id::FIRST, 100));
         prop_assert_eq!(one.len(), 4);
-        let reaches = |live: &Live| {
-            let pinned = live.marks.pin();
-            let mut reaches: Vec<_> = pinned.iter().map(|(mark, reach)| (*mark, reach.until, reach.issued)).collect();
-            reaches.sort_by_key(|(_, until, issued)| (*until, *issued));
-            reaches
-        };
-        prop_assert_eq!(reaches(&one), reaches(&other));
-        prop_assert_eq!(one.count.load(Ordering::Relaxed), one.marks.len());
+        for name in ["alice", "bob", "carol", "dave"] {
+            let reach = |live: &Live| live.reaches.of(live.mark("subject", "https://a", name)).map(|it| (it.until, it.issued));
+            prop_assert_eq!(reach(&one), reach(&other));
+        }
     }
 }
 

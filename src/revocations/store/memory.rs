@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 
 use super::{Answer, KEEP, NEWS_EVERY, News, PAGE, Page, Standing, Store};
 use crate::clock::UnixTime;
-use crate::revocations::entry::{Id, Line};
+use crate::revocations::entry::{Id, Line, Written};
 
 /// Keeps lines for as long as the process lives.
 #[derive(Debug)]
@@ -39,9 +39,9 @@ impl Memory {
 }
 
 impl Kept {
-    fn since(&self, after: u64) -> Vec<(u64, Line)> {
+    fn since(&self, after: u64) -> Vec<(u64, Written)> {
         let changes = self.changes.range((Bound::Excluded(after), Bound::Unbounded));
-        changes.filter_map(|(number, id)| Some((*number, self.lines.get(id)?.clone()))).take(PAGE).collect()
+        changes.filter_map(|(number, id)| Some((*number, self.lines.get(id)?.written()))).take(PAGE).collect()
     }
 
     fn merge(&mut self, line: Line) {
@@ -78,8 +78,8 @@ impl Store for Memory {
     fn page(&self, from: Option<String>) -> Answer<'_, Page> {
         Box::pin(async move {
             let after = from.and_then(|from| from.parse::<Id>().ok()).map_or(Bound::Unbounded, Bound::Excluded);
-            let lines: Vec<Line> =
-                self.kept().lines.range((after, Bound::Unbounded)).take(PAGE).map(|(_, line)| line.clone()).collect();
+            let lines: Vec<Written> =
+                self.kept().lines.range((after, Bound::Unbounded)).take(PAGE).map(|(_, line)| line.written()).collect();
             let next = lines.last().filter(|_| lines.len() == PAGE).map(|line| line.id.to_string());
             Ok(Page { lines, next })
         })

@@ -16,7 +16,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::Mutex;
 
 use super::{Answer, Failure, KEEP, NEWS_EVERY, News, PAGE, Page, Standing, Store, TIMEOUT};
-use crate::revocations::entry::Line;
+use crate::revocations::entry::{Line, Written};
 
 const BODIES: &str = "{portcullis:revocations}:bodies";
 const ENDS: &str = "{portcullis:revocations}:ends";
@@ -188,10 +188,10 @@ fn said(error: &RedisError) -> String {
 }
 
 /// A line from its name and its body in Redis: the end in microseconds, a blank, the entry.
-fn line(id: &str, body: &str) -> Result<Line, Failure> {
+fn line(id: &str, body: &str) -> Result<Written, Failure> {
     let (ends, entry) = body.split_once(' ').unwrap_or_default();
     let ends = ends.parse().map_err(|_| Failure(format!("the entry `{}` has no end", id.escape_debug())))?;
-    Line::read(id, ends, entry).map_err(Failure)
+    Written::new(id, ends, entry.to_owned()).map_err(Failure)
 }
 
 fn news((reply, epoch): Answered) -> Result<News, Failure> {

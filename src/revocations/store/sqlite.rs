@@ -13,10 +13,13 @@ use tokio::time::{sleep, timeout};
 
 use super::{Answer, Failure, KEEP, NEWS_EVERY, News, PAGE, Page, Standing, Store, TIMEOUT};
 use crate::clock::UnixTime;
-use crate::revocations::entry::Line;
+use crate::revocations::entry::{Line, Written};
 
 /// How often the file is looked at while news are waited for: another process tells nobody that it wrote.
 const LOOK_EVERY: Duration = Duration::from_millis(125);
+
+/// How long opening the file may take: after the process was killed, SQLite reads its log first.
+const OPENS_IN: Duration = Duration::from_secs(30);
 
 /// A SQLite file as a store.
 #[derive(Debug)]
@@ -41,7 +44,7 @@ impl Sqlite {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(TIMEOUT);
-        let pool = SqlitePoolOptions::new().max_connections(2).acquire_timeout(TIMEOUT).connect_with(options);
+        let pool = SqlitePoolOptions::new().max_connections(2).acquire_timeout(OPENS_IN).connect_with(options);
         let pool = pool.await.map_err(|error| failed(&error))?;
         let first = include_str!("sqlite.sql").into_sql_str();
         let first = Migration::new(1, "revocations".into(), MigrationType::Simple, first, false);
@@ -69,7 +72,7 @@ impl Sqlite {
         );
         let rows: Vec<(i64, String, i64, String)> =
             rows.bind(signed(after)).bind(page_size()).fetch_all(pool).await.map_err(said)?;
-        let lines = rows.iter().map(|(changed, id, ends, body)| Ok((number(*changed), read(id, *ends, body)?)));
+        let lines = rows.into_iter().map(|(changed, id, ends, body)| Ok((number(changed), read(&id, ends, body)?)));
         Ok(News { epoch, lines: lines.collect::<Result<_, Failure>>()? })
     }
 
@@ -77,7 +80,7 @@ impl Sqlite {
         let rows = sqlx::query_as("SELECT id, ends, body FROM revocations WHERE id > $1 ORDER BY id LIMIT $2");
         let rows: Vec<Row> = rows.bind(from).bind(page_size()).fetch_all(&self.pool).await.map_err(said)?;
         let next = rows.last().filter(|_| rows.len() == PAGE).map(|(id, ..)| id.clone());
-        let lines = rows.iter().map(|(id, ends, body)| read(id, *ends, body)).collect::<Result<_, _>>()?;
+        let lines = rows.into_iter().map(|(id, ends, body)| read(&id, ends, body)).collect::<Result<_, _>>()?;
         Ok(Page { lines, next })
     }
 
@@ -135,8 +138,8 @@ fn page_size() -> i64 {
     i64::try_from(PAGE).unwrap_or(i64::MAX)
 }
 
-fn read(id: &str, ends: i64, body: &str) -> Result<Line, Failure> {
-    Line::read(id, ends, body).map_err(Failure)
+fn read(id: &str, ends: i64, body: String) -> Result<Written, Failure> {
+    Written::new(id, ends, body).map_err(Failure)
 }
 
 /// A disk that hangs must not hang whoever asks.
