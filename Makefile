@@ -3,9 +3,10 @@
 # make lint   format and lints
 # make test-crds DIR=FOLDER   k8s/ against the CustomResourceDefinitions of a folder, strictly
 # make test-vectors DIR=FOLDER   signed tokens, good and forged, of Wycheproof and RFC 7520 against the gate's signature check
+# make fuzz SECONDS=20   fuzzes what reads tokens and key sets, each so long
 # make footprint   memory and start-up time of the release build
 
-.PHONY: demo test test-crds test-vectors lint footprint build prepare tools
+.PHONY: demo test test-crds test-vectors fuzz lint footprint build prepare tools
 
 demo: prepare
 	@scripts/tools.sh traefik envoy
@@ -21,8 +22,12 @@ test-crds: prepare
 test-vectors: prepare
 	@scripts/test-vectors.sh "$(DIR)"
 
+fuzz: prepare
+	@scripts/fuzz.sh "$(or $(SECONDS),20)"
+
 lint:
 	cargo fmt --check
+	rustfmt --check --edition 2024 fuzz/fuzz_targets/*.rs
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo clippy --locked --test vectors -- -D warnings
 
