@@ -413,6 +413,10 @@ fn t_e10_no_key_is_left_out() {
         "tier",
         // Other defaults of what stands above.
         "preset",
+        // Whether anybody is kept out by a revocation, and who may make one: `revocations`.
+        "revocations",
+        "token_file",
+        "token_env",
         "refresh",
         "max_stale",
         "max_mebibytes",
