@@ -137,7 +137,8 @@ async fn of_110_concurrent_requests_one_nginx_accepts_40() {
 /// one as well.
 async fn sixty_slow_requests_of_one_client(kind: Kind) -> (Counts, [u16; 2]) {
     let shop = Shop::with(kind, &Config::shop(), Options::lift_rate_limit).await;
-    shop.upstreams.iter().for_each(|upstream| upstream.set_delay(Duration::from_secs(2)));
+    // Longer than a busy machine needs until all 60 have come: none may end before.
+    shop.upstreams.iter().for_each(|upstream| upstream.set_delay(Duration::from_secs(5)));
     let greedy = [shop.proxy.raw().with_source([127, 0, 0, 2])];
     let others = async {
         let in_flight = || shop.upstreams.iter().map(Upstream::in_flight).sum::<usize>();
