@@ -142,6 +142,10 @@ impl TokenCache {
 
     /// Remembers a proof.
     pub fn put(&self, name: u128, proven: Arc<Proven>) {
+        // moka lets go of what is too much when it tidies up; where nothing may be kept, that is too late.
+        if self.entries.policy().max_capacity() == Some(0) {
+            return;
+        }
         // In this order: what moka does not take it lets go at once, and then it must be there to be removed.
         self.readable.pin().insert(name, Arc::clone(&proven));
         self.entries.insert(name, proven);

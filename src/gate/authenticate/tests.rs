@@ -242,7 +242,7 @@ async fn the_same_subject_of_two_issuers_is_two_subjects() {
 
 #[test]
 fn a_cache_holds_no_more_than_its_bound() {
-    let cache = TokenCache::new(200_000, [1; 16]);
+    let (cache, nothing) = (TokenCache::new(200_000, [1; 16]), TokenCache::new(0, [1; 16]));
     let signer = Signer::new("k", "EdDSA");
     let token = signer.token(&claims("a", "alice"));
     let issuer = Arc::new(issuer("a"));
@@ -251,7 +251,10 @@ fn a_cache_holds_no_more_than_its_bound() {
         let verified = issuer.verify(UnverifiedToken::parse(&token).expect("a token"), &keys, NOW).expect("good");
         let principal = issuer.principal(&verified, &[]);
         let marks = NoRevocations.marks("", &verified).expect("none");
-        cache.put(name, Arc::new(Proven::new(&issuer, 0, &verified, marks, principal, NOW)));
+        let proven = Arc::new(Proven::new(&issuer, 0, &verified, marks, principal, NOW));
+        nothing.put(name, Arc::clone(&proven));
+        assert!(nothing.get(name).is_none(), "not even for a moment");
+        cache.put(name, proven);
     }
     cache.settle();
     assert!((1..400).contains(&cache.len()), "{}", cache.len());
