@@ -99,8 +99,8 @@ impl Authenticator {
         principal.ok_or(Reason::NoCredential)
     }
 
-    /// Makes the checks that a request with this token would meet, watched, and remembers nothing of it. Keys are taken as they are now, and no issuer
-    /// is asked: what needs that ends with [`Reason::IntrospectionFailed`].
+    /// Makes the checks that a request with this token would meet, watched, and remembers nothing of it. Keys are taken as they are
+    /// now; no issuer is asked: what needs that ends with [`Reason::IntrospectionFailed`]; and no list of revocations.
     ///
     /// # Errors
     /// The first check that fails.
@@ -113,7 +113,7 @@ impl Authenticator {
         match self.signed(token, now, None, watch)? {
             (index, Signed::Whole(verified)) => {
                 let issuer = self.issuers.get(index).ok_or(Reason::UnknownIssuer)?;
-                self.revocations.marks(&issuer.issuer, &verified).map(drop)
+                watch.made(Check::Revocable, self.revocations.marks(&issuer.issuer, &verified)).map(drop)
             }
             (_, Signed::Asked(_)) => watch.made(Check::Asked, Err(Reason::IntrospectionFailed)),
         }

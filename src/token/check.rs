@@ -43,6 +43,7 @@ checks! {
     Audience = "audience", "is one of `audiences` in `aud`";
     Party = "party", "is `azp` or `client_id` among `authorized_parties`";
     Subject = "subject", "does it name a subject";
+    Revocable = "revocable", "are `jti` and `sid` texts (whether it is revoked, the running gate knows)";
 }
 
 /// Sees the checks as they are made. It gets the result and gives it back: the caller goes on with what came back, so a watcher and
