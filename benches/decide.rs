@@ -13,6 +13,8 @@
     reason = "a benchmark that cannot go on panics, and prints its result"
 )]
 
+#[path = "shop/bare.rs"]
+mod bare;
 #[path = "shop/instructions.rs"]
 mod instructions;
 #[path = "shop/setup.rs"]
@@ -26,6 +28,7 @@ use std::sync::Arc;
 use actix_web::dev::ServiceRequest;
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::test::TestRequest;
+use bare::Bare;
 use criterion::{BatchSize, Criterion};
 use futures_util::FutureExt as _;
 use portcullis::config;
@@ -37,9 +40,19 @@ use signer::Signer;
 
 fn main() {
     let times = instructions::times();
+    if let Some((BARE, times)) = times.as_ref().map(|(name, times)| (name.as_str(), *times)) {
+        let signer = Signer::new("rsa", "RS256");
+        let token = shop::token(&signer, 0);
+        let check = Bare::of(&signer, &token);
+        return instructions::counted(times, |_| check.check());
+    }
     let cases = cases(if times.is_some() { 1_000 } else { 100_000 });
     match times {
-        None if instructions::wanted() => instructions::print(cases.iter().map(|case| case.name)),
+        None if instructions::wanted() => {
+            let counts = instructions::print(cases.iter().map(|case| case.name).chain([BARE]));
+            let least = counts["allow"] + counts[BARE];
+            println!("\nnever seen, of allow and {BARE}: {:.2}", counts["allow, never seen"] as f64 / least as f64);
+        }
         None => measure(&cases),
         Some((name, times)) => {
             let case = cases.iter().find(|case| case.name == name).unwrap();
@@ -51,6 +64,9 @@ fn main() {
         }
     }
 }
+
+/// The case without which a token never seen cannot be believed.
+const BARE: &str = "bare RS256 check";
 
 /// One kind of decision.
 struct Case {

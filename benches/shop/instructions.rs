@@ -1,6 +1,7 @@
 //! Instructions, counted by valgrind: the same on a busy machine as on a quiet one. A bench runs itself again under callgrind,
 //! once for each case, and counts only inside [`counted`].
 
+use std::collections::HashMap;
 use std::process::Command;
 
 const TIMES: usize = 1_000;
@@ -16,12 +17,11 @@ pub(crate) fn times() -> Option<(String, usize)> {
     Some((arguments.next()?, TIMES))
 }
 
-/// Prints the instructions of each case.
-pub(crate) fn print(cases: impl Iterator<Item = &'static str>) {
+/// Prints the instructions of each case, and gives them back by name.
+pub(crate) fn print(cases: impl Iterator<Item = &'static str>) -> HashMap<&'static str, u64> {
     println!("{:24} {:>12}", "", "instructions");
-    for case in cases {
-        println!("{case:24} {:12}", count(case) / TIMES as u64);
-    }
+    let counted = |case| (case, count(case) / TIMES as u64);
+    cases.map(counted).inspect(|(case, count)| println!("{case:24} {count:12}")).collect()
 }
 
 fn count(case: &str) -> u64 {
