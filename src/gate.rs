@@ -11,7 +11,8 @@ pub use ports::{Introspection, Keys, NoRevocations, Revocations};
 
 use crate::clock::UnixTime;
 use crate::credential::Presented;
-use crate::policy::{Access, Decision, Policy, Refusal, RequestFacts, Step};
+use crate::policy::document::Who;
+use crate::policy::{Decision, Policy, Reason, Refusal, RequestFacts, Step};
 
 /// What one decision is about.
 #[derive(Debug)]
@@ -57,13 +58,17 @@ impl Gate {
     /// The refusal.
     pub async fn decide(&self, ask: &Ask<'_>, now: UnixTime) -> Decision {
         let rule = self.policy.route(&ask.facts)?;
-        let principal = match rule.access {
-            Access::Anonymous => None,
-            Access::Principal(_) => {
-                let proven = self.authenticator.principal(&rule.credentials, &ask.presented, now).await;
-                Some(proven.map_err(|reason| Refusal::under(rule, reason))?)
+        let principal = match rule.access.who {
+            Who::Anonymous => None,
+            Who::Optional | Who::Authenticated => {
+                match self.authenticator.principal(&rule.credentials, &ask.presented, now).await {
+                    Ok(principal) => Some(principal),
+                    // Only who presents nothing is a stranger: what does not hold is refused (T-F7).
+                    Err(Reason::NoCredential) if rule.access.who == Who::Optional => None,
+                    Err(reason) => return Err(Refusal::under(rule, reason)),
+                }
             }
         };
-        rule.grant(ask.step, principal, &self.policy.identity)
+        rule.grant(ask.step, principal, &ask.facts, now, &self.policy.identity)
     }
 }

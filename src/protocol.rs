@@ -47,6 +47,11 @@ pub trait Dialect: std::fmt::Debug + Sync {
     /// client; none if the target is not this dialect's.
     fn endpoint<'t>(&self, target: &'t str) -> Option<(Step, &'t str)>;
 
+    /// The rule set that the target names beside [`RULE_SET`], where its query is surely the operator's.
+    fn rule_set<'t>(&self, _target: &'t str) -> Option<&'t str> {
+        None
+    }
+
     /// The facts, each from exactly one place.
     ///
     /// # Errors
@@ -67,9 +72,13 @@ pub trait Dialect: std::fmt::Debug + Sync {
 pub struct Check<'a> {
     /// The proof that the peer may state forwarded facts.
     pub peer: TrustedPeer<'a>,
+    /// The rule set that it names.
+    pub rule_set: Option<&'a str>,
     /// Its own method.
     pub method: &'a str,
-    /// The part of its target that belongs to the client, as [`Dialect::endpoint`] tells.
+    /// Its own target.
+    pub target: &'a str,
+    /// The part of it that belongs to the client, as [`Dialect::endpoint`] tells.
     pub client_target: &'a str,
     /// The header lines that some dialect reads.
     pub fields: &'a Fields<'a>,
@@ -81,6 +90,7 @@ impl<'a> Check<'a> {
         let uri = self.fields.need(Field::ForwardedUri)?;
         self.fields.same_original_url(uri)?;
         Ok(RequestFacts {
+            rule_set: self.rule_set,
             method: Method::parse(self.fields.need(Field::ForwardedMethod)?)?,
             host: Host::parse(self.fields.need(Field::ForwardedHost)?)?,
             path: CanonicalPath::parse(uri)?,
@@ -102,13 +112,44 @@ fn endpoint_below<'t>(base: &str, target: &'t str) -> Option<(Step, &'t str)> {
     Some((step, ""))
 }
 
-/// The dialect, the step and the client's part of the target that a request target asks for.
-#[must_use]
-pub fn endpoint(target: &str) -> Option<(&'static dyn Dialect, Step, &str)> {
-    DIALECTS.iter().find_map(|dialect| {
-        let (step, rest) = dialect.endpoint(target)?;
-        Some((*dialect, step, rest))
-    })
+/// With what the target begins if the proxy names a rule set: `/policy/NAME` before the address of any dialect. It stands before the
+/// part that may be the client's; the query would not do, which Caddy copies from the client's request if the operator writes none.
+const RULE_SET: &str = "/policy/";
+
+/// What a request target asks for.
+#[derive(Debug, Clone, Copy)]
+pub struct Endpoint<'t> {
+    /// In whose way.
+    pub dialect: &'static dyn Dialect,
+    /// Which question.
+    pub step: Step,
+    /// By which rules.
+    pub rule_set: Option<&'t str>,
+    /// The part of the target that belongs to the client.
+    pub client_target: &'t str,
+}
+
+impl<'t> Endpoint<'t> {
+    /// Reads a request target.
+    #[must_use]
+    pub fn of(target: &'t str) -> Option<Self> {
+        let (set, address) = match target.strip_prefix(RULE_SET) {
+            None => (None, target),
+            Some(rest) => {
+                let end = rest.find('/')?;
+                (rest.get(..end), rest.get(end..)?)
+            }
+        };
+        DIALECTS.iter().find_map(|dialect| {
+            let (step, client_target) = dialect.endpoint(address)?;
+            let rule_set = match (set, dialect.rule_set(address)) {
+                // Named twice: nobody can tell which is meant.
+                (Some(_), Some(_)) => return None,
+                (one, other) => one.or(other),
+            };
+            Some(Self { dialect: *dialect, step, rule_set, client_target })
+        })
+    }
 }
 
 /// The client's URI as it came, for the audit line of a request that could not be read: the part of the target that belongs to

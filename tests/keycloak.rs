@@ -64,6 +64,7 @@ async fn judged_after(gate: &Loaded, uri: &str, name: &str, age: Duration) -> De
     let mut presented = Presented::default();
     presented.authorization.push(bearer.as_bytes());
     let facts = RequestFacts {
+        rule_set: None,
         method: Method::parse(b"GET").unwrap(),
         host: Host::parse(b"shop.test").unwrap(),
         path: CanonicalPath::parse(uri.as_bytes()).unwrap(),

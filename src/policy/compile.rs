@@ -1,16 +1,16 @@
 //! From the policy file to a [`Policy`]: everything is checked here, so that nothing can go wrong
 //! when a request comes.
 
+mod demands;
+mod identity;
+
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use serde_json::Value;
-
-use super::demand::ClaimTest;
-use super::document::{AllowFile, AnyAll, ClaimDemandFile, DemandsFile, IdentityHeadersFile, PolicyFile, RuleFile};
+use super::document::{AllowFile, PolicyFile, RuleFile, Who};
 use super::pattern::Pattern;
 use super::route::{HostPattern, Methods, RouteTable};
-use super::{Access, ClaimPath, Demand, Host, IdentityHeaders, Method, Reason, Refusal, RequestFacts, Rule};
+use super::{ClaimPath, Demand, Host, IdentityHeaders, Method, Reason, Refusal, RequestFacts, Rule};
 use crate::credential::CredentialKind;
 use crate::mistake::Mistake;
 
@@ -18,12 +18,15 @@ use crate::mistake::Mistake;
 #[derive(Debug)]
 pub struct Policy {
     routes: RouteTable,
+    sets: HashMap<Box<str>, RouteTable, ahash::RandomState>,
     /// The identity headers.
     pub identity: IdentityHeaders,
     /// The status of [`super::Class::Forbidden`]: 403 or 401.
     pub forbidden_status: u16,
     /// The `realm` of challenges (RFC 9110 section 11.5).
     pub realm: Box<str>,
+    /// The issuers that rules name, each with where it stands.
+    pub issuers: Vec<(String, Box<str>)>,
     /// The names of the claims that demands and identity headers read, beside roles, scopes and tier: no others need be kept.
     pub claims: Vec<Box<str>>,
 }
@@ -32,9 +35,13 @@ impl Policy {
     /// The rule for a request.
     ///
     /// # Errors
-    /// [`Reason::NoRule`] if none matches: what no rule names is refused.
+    /// [`Reason::NoRule`] if none matches: what no rule names is refused; [`Reason::UnknownRuleSet`].
     pub fn route(&self, facts: &RequestFacts<'_>) -> Result<&Arc<Rule>, Refusal> {
-        self.routes.find(&facts.host, &facts.path, facts.method).ok_or_else(|| Reason::NoRule.into())
+        let routes = match facts.rule_set {
+            None => &self.routes,
+            Some(set) => self.sets.get(set).ok_or(Reason::UnknownRuleSet)?,
+        };
+        routes.find(&facts.host, &facts.path, facts.method).ok_or_else(|| Reason::NoRule.into())
     }
 }
 
@@ -68,10 +75,12 @@ impl Policy {
                 "write at least one rule",
             );
         }
-        let identity = identity(&file.identity_headers, &mut mistakes);
+        let identity = identity::identity(&file.identity_headers, &mut mistakes);
         let mut routes = RouteTable::new(file.case_insensitive_paths);
+        let mut sets: HashMap<Box<str>, RouteTable, ahash::RandomState> = HashMap::default();
         let mut claims: BTreeSet<Box<str>> =
             identity.extra.iter().filter_map(|(_, path)| path.first()).map(Into::into).collect();
+        let mut issuers = Vec::new();
         let mut ids: HashMap<&str, usize> = HashMap::new();
         for (index, rule) in file.rules.iter().enumerate() {
             let at = format!("rules[{index}]");
@@ -82,14 +91,33 @@ impl Policy {
                     "give each rule an id of its own",
                 );
             }
-            let rule = add_rule(rule, &at, &mut routes, &mut mistakes);
-            claims.extend(rule.claims().filter_map(ClaimPath::first).map(Box::from));
+            let table = match &rule.set {
+                None => &mut routes,
+                Some(set) => {
+                    set_name(set, &at, &mut mistakes);
+                    sets.entry(set.as_str().into()).or_insert_with(|| RouteTable::new(file.case_insensitive_paths))
+                }
+            };
+            let rule = add_rule(rule, &at, table, &mut mistakes);
+            let named = rule.demands().filter_map(|demand| match demand {
+                Demand::Issuers(names) => Some(names),
+                _ => None,
+            });
+            issuers.extend(named.flatten().map(|name| (format!("{at}.allow"), name.clone())));
+            claims.extend(rule.claims().map(Box::from));
+        }
+        for table in std::iter::once(&mut routes).chain(sets.values_mut()) {
+            if let Err(why) = table.finish() {
+                mistakes.add("rules", why, "use fewer or simpler regular expressions at one place of the paths");
+            }
         }
         mistakes.none_or(Self {
             routes,
+            sets,
             identity,
             forbidden_status: file.forbidden_status,
             realm: file.realm.as_str().into(),
+            issuers,
             claims: claims.into_iter().collect(),
         })
     }
@@ -103,94 +131,14 @@ impl Mistakes {
         self.0.push(Mistake::new(at, what, remedy));
     }
 
+    /// Whether nothing was found at `at` or below it.
+    fn none_below(&self, at: &str) -> bool {
+        !self.0.iter().any(|mistake| mistake.at.starts_with(at))
+    }
+
     fn none_or<T>(self, value: T) -> Result<T, Vec<Mistake>> {
         if self.0.is_empty() { Ok(value) } else { Err(self.0) }
     }
-}
-
-/// Headers that a proxy or HTTP itself gives a meaning: none may carry an identity.
-const RESERVED_HEADERS: [&str; 32] = [
-    "cache-control",
-    "content-encoding",
-    "content-language",
-    "expect",
-    "forwarded",
-    "keep-alive",
-    "proxy",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "x-http-method",
-    "x-http-method-override",
-    "x-method-override",
-    "x-original-url",
-    "x-real-ip",
-    "x-rewrite-url",
-    "accept",
-    "authorization",
-    "connection",
-    "content-length",
-    "content-type",
-    "cookie",
-    "date",
-    "host",
-    "location",
-    "server",
-    "set-cookie",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "www-authenticate",
-    "x-request-id",
-];
-
-fn identity(file: &IdentityHeadersFile, mistakes: &mut Mistakes) -> IdentityHeaders {
-    let mut seen: Vec<String> = Vec::new();
-    let mut name = |at: String, name: &str, mistakes: &mut Mistakes| -> Box<str> {
-        let lower = name.to_ascii_lowercase();
-        let token = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-        let reserved = RESERVED_HEADERS.contains(&lower.as_str())
-            || lower.starts_with("x-portcullis-")
-            || lower.starts_with("x-forwarded-")
-            || lower.starts_with("x-envoy-");
-        if !token {
-            mistakes.add(
-                &at,
-                format!("`{name}` is no header name for an identity"),
-                "write letters, digits and `-`; `_` and `.` are aliases of `-` to many upstreams",
-            );
-        } else if reserved {
-            mistakes.add(
-                &at,
-                format!("`{name}` has a meaning of its own in HTTP or to the proxy"),
-                "choose another name, such as X-User-ID",
-            );
-        } else if seen.contains(&lower) {
-            mistakes.add(
-                &at,
-                format!("`{name}` stands for two identity headers"),
-                "give each header a name of its own",
-            );
-        }
-        seen.push(lower.clone());
-        lower.into()
-    };
-    let user = name("identity_headers.user".into(), &file.user, mistakes);
-    let roles = name("identity_headers.roles".into(), &file.roles, mistakes);
-    let tier = name("identity_headers.tier".into(), &file.tier, mistakes);
-    let extra = file.extra.iter().enumerate().map(|(i, extra)| {
-        claim_path(format!("identity_headers.extra[{i}].claim"), &extra.claim, mistakes);
-        (name(format!("identity_headers.extra[{i}].header"), &extra.header, mistakes), extra.claim.clone())
-    });
-    let extra = extra.collect();
-    if file.default_tier.trim().is_empty() {
-        mistakes.add(
-            "identity_headers.default_tier",
-            "the default tier is empty",
-            "write the tier with the least rights, such as free",
-        );
-    }
-    IdentityHeaders::new(&user, &roles, &tier, &file.default_tier, extra)
 }
 
 fn claim_path(at: String, path: &ClaimPath, mistakes: &mut Mistakes) {
@@ -204,9 +152,7 @@ fn claim_path(at: String, path: &ClaimPath, mistakes: &mut Mistakes) {
 }
 
 fn add_rule(file: &RuleFile, at: &str, routes: &mut RouteTable, mistakes: &mut Mistakes) -> Arc<Rule> {
-    if file.id.is_empty()
-        || !file.id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_.".contains(&b))
-    {
+    if !is_name(&file.id) {
         mistakes.add(
             format!("{at}.id"),
             format!("`{}` is no rule id", file.id),
@@ -215,7 +161,7 @@ fn add_rule(file: &RuleFile, at: &str, routes: &mut RouteTable, mistakes: &mut M
     }
     let rule = Arc::new(Rule {
         id: file.id.as_str().into(),
-        access: access(&file.allow, &format!("{at}.allow"), mistakes),
+        access: demands::access(&file.allow, &format!("{at}.allow"), mistakes),
         credentials: credentials(file, at, mistakes),
     });
     let methods = methods(file, at, mistakes);
@@ -236,6 +182,21 @@ fn add_rule(file: &RuleFile, at: &str, routes: &mut RouteTable, mistakes: &mut M
         }
     }
     rule
+}
+
+/// Whether it can be named in an address, unescaped.
+fn set_name(set: &str, at: &str, mistakes: &mut Mistakes) {
+    if !is_name(set) {
+        mistakes.add(
+            format!("{at}.set"),
+            format!("`{set}` is no name of a rule set"),
+            "write lower-case letters, digits, `-`, `_` and `.`",
+        );
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_.".contains(&b))
 }
 
 /// Reads each text of a list that must not be empty.
@@ -300,7 +261,11 @@ fn credentials(file: &RuleFile, at: &str, mistakes: &mut Mistakes) -> Vec<Creden
         return CredentialKind::DEFAULT.to_vec();
     };
     let at = format!("{at}.credentials");
-    if matches!(file.allow, AllowFile::Anonymous) {
+    let who = match &file.allow {
+        AllowFile::Who(who) => Some(*who),
+        AllowFile::Demands(demands) => demands.who,
+    };
+    if who == Some(Who::Anonymous) {
         mistakes.add(&at, "an anonymous rule looks at no credential", "remove it, or write allow: authenticated");
     }
     if kinds.is_empty() {
@@ -314,79 +279,6 @@ fn credentials(file: &RuleFile, at: &str, mistakes: &mut Mistakes) -> Vec<Creden
         mistakes.add(&at, "a kind of credential stands twice", "name each kind once, the preferred one first");
     }
     kinds.clone()
-}
-
-fn access(file: &AllowFile, at: &str, mistakes: &mut Mistakes) -> Access {
-    match file {
-        AllowFile::Anonymous => Access::Anonymous,
-        AllowFile::Authenticated => Access::Principal(Vec::new()),
-        AllowFile::Demands(file) => {
-            let demands = demands(file, at, mistakes);
-            if file.roles.is_none() && file.scopes.is_none() && file.claims.is_empty() {
-                mistakes.add(at, "the map demands nothing", "write roles, scopes or claims, or the word authenticated");
-            }
-            Access::Principal(demands)
-        }
-    }
-}
-
-fn demands(file: &DemandsFile, at: &str, mistakes: &mut Mistakes) -> Vec<Demand> {
-    let mut demands = Vec::new();
-    let mut list =
-        |key: &str, any_all: &Option<AnyAll>, any: fn(Vec<Box<str>>) -> Demand, all: fn(Vec<Box<str>>) -> Demand| {
-            let (word, names, make) = match any_all {
-                None => return,
-                Some(AnyAll::Any(names)) => ("any", names, any),
-                Some(AnyAll::All(names)) => ("all", names, all),
-            };
-            if names.is_empty() || names.iter().any(|name| name.trim().is_empty()) {
-                mistakes.add(
-                    format!("{at}.{key}.{word}"),
-                    "the list is empty or holds an empty text",
-                    "write at least one name",
-                );
-            }
-            demands.push(make(names.iter().map(|name| name.as_str().into()).collect()));
-        };
-    list("roles", &file.roles, Demand::AnyRole, Demand::AllRoles);
-    list("scopes", &file.scopes, Demand::AnyScope, Demand::AllScopes);
-    for (i, claim) in file.claims.iter().enumerate() {
-        let at = format!("{at}.claims[{i}]");
-        claim_path(format!("{at}.claim"), &claim.claim, mistakes);
-        let values = claim.equals.iter().chain(claim.one_of.iter().flatten()).chain(&claim.contains);
-        if values.filter_map(Value::as_str).any(|text| text.trim().is_empty()) {
-            mistakes.add(
-                &at,
-                format!("the claim `{}` is tested against an empty text", claim.claim),
-                "write what it must be: tokens of strangers have empty claims, too",
-            );
-        }
-        match claim_test(claim) {
-            Some(test) => demands.push(Demand::Claim(claim.claim.clone(), test)),
-            None => mistakes.add(
-                at,
-                format!(
-                    "the claim `{}` needs exactly one test against texts, 64-bit integers or booleans",
-                    claim.claim
-                ),
-                "write one of equals: VALUE, in: [VALUE, ...], contains: VALUE; quote what is no such number",
-            ),
-        }
-    }
-    demands
-}
-
-fn claim_test(file: &ClaimDemandFile) -> Option<ClaimTest> {
-    // Numbers that fit no 64-bit integer are compared as doubles, where many are equal.
-    let scalar = |value: &Value| value.is_string() || value.is_boolean() || value.is_i64() || value.is_u64();
-    match (&file.equals, &file.one_of, &file.contains) {
-        (Some(value), None, None) if scalar(value) => Some(ClaimTest::Equals(value.clone())),
-        (None, Some(values), None) if !values.is_empty() && values.iter().all(scalar) => {
-            Some(ClaimTest::In(values.clone()))
-        }
-        (None, None, Some(value)) if scalar(value) => Some(ClaimTest::Contains(value.clone())),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

@@ -1,103 +1,236 @@
-//! What a rule demands of a principal. Checked at each request, never cached.
+//! What a rule demands of a request and of who is asking. Checked at each request, never cached.
 
-use serde_json::Value;
+mod claim_test;
+mod email;
+mod freshness;
+mod moments;
+mod trace;
 
-use super::{ClaimPath, Principal, Reason};
+use std::fmt;
+
+use ipnet::IpNet;
+
+use super::{ClaimPath, Facts, Principal, Reason};
+
+pub use claim_test::{ClaimTest, Pattern};
+pub use email::EmailDomains;
+pub use freshness::Freshness;
+pub use moments::{Hours, Span};
+pub use trace::Traced;
 
 /// One demand; a rule's demands must all be met.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Demand {
-    /// At least one of these roles.
-    AnyRole(Vec<Box<str>>),
-    /// All of these roles.
-    AllRoles(Vec<Box<str>>),
-    /// At least one of these scopes.
-    AnyScope(Vec<Box<str>>),
-    /// All of these scopes.
-    AllScopes(Vec<Box<str>>),
+    /// All of these.
+    All(Vec<Demand>),
+    /// At least one of these.
+    Any(Vec<Demand>),
+    /// Not this one.
+    Not(Box<Demand>),
+    /// Some of the principal's roles.
+    Roles(Names),
+    /// Some of its groups.
+    Groups(Names),
+    /// Some of its scopes.
+    Scopes(Names),
     /// A claim that passes a test.
     Claim(ClaimPath, ClaimTest),
+    /// A verified e-mail address in one of these domains.
+    Email(EmailDomains),
+    /// One of these issuers vouches for the principal, by their configured names.
+    Issuers(Vec<Box<str>>),
+    /// The principal has proven itself lately, or well enough.
+    Fresh(Freshness),
+    /// The client's address is in one of these networks.
+    Networks(Vec<IpNet>),
+    /// It is one of these times of the week.
+    Hours(Vec<Hours>),
+    /// It is between two moments.
+    Within(Span),
 }
 
-/// What a claim must be.
-#[derive(Debug, Clone, PartialEq)]
-pub enum ClaimTest {
-    /// Exactly this scalar.
-    Equals(Value),
-    /// One of these scalars.
-    In(Vec<Value>),
-    /// A list with this scalar in it.
-    Contains(Value),
+/// Some or all of a list of names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Names {
+    /// At least one of these.
+    Any(Vec<Box<str>>),
+    /// All of these.
+    All(Vec<Box<str>>),
 }
 
-// `serde_json::Value` lacks `Eq` only for the sake of floats; ours come from YAML and are finite.
-impl Eq for ClaimTest {}
+impl Names {
+    fn met(&self, has: impl Fn(&str) -> bool) -> bool {
+        match self {
+            Self::Any(names) => names.iter().any(|name| has(name)),
+            Self::All(names) => names.iter().all(|name| has(name)),
+        }
+    }
 
-impl Demand {
-    /// Whether `principal` meets the demand.
-    ///
-    /// # Errors
-    /// The reason of the refusal if it does not.
-    pub fn check(&self, principal: &Principal) -> Result<(), Reason> {
-        let (met, otherwise) = match self {
-            Self::AnyRole(roles) => (roles.iter().any(|role| principal.has_role(role)), Reason::MissingRole),
-            Self::AllRoles(roles) => (roles.iter().all(|role| principal.has_role(role)), Reason::MissingRole),
-            Self::AnyScope(scopes) => (scopes.iter().any(|scope| principal.has_scope(scope)), Reason::MissingScope),
-            Self::AllScopes(scopes) => (scopes.iter().all(|scope| principal.has_scope(scope)), Reason::MissingScope),
-            Self::Claim(path, test) => {
-                (path.find(principal.claims()).is_some_and(|claim| test.passes(claim)), Reason::ClaimMismatch)
-            }
-        };
-        met.then_some(()).ok_or(otherwise)
+    /// The names.
+    #[must_use]
+    pub fn names(&self) -> &[Box<str>] {
+        match self {
+            Self::Any(names) | Self::All(names) => names,
+        }
     }
 }
 
-impl ClaimTest {
-    fn passes(&self, claim: &Value) -> bool {
+/// Why a demand does not let a request pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// It is not met; its opposite is.
+    Unmet(Reason),
+    /// Nobody can tell whether it is met. So neither is its opposite, nor is an alternative asked.
+    Broken(Reason),
+}
+
+impl Fault {
+    /// The reason of the refusal.
+    #[must_use]
+    pub fn reason(self) -> Reason {
         match self {
-            Self::Equals(wanted) => claim == wanted,
-            Self::In(wanted) => wanted.contains(claim),
-            Self::Contains(wanted) => claim.as_array().is_some_and(|list| list.contains(wanted)),
+            Self::Unmet(reason) | Self::Broken(reason) => reason,
+        }
+    }
+}
+
+impl Demand {
+    /// Whether the demand is met. Of alternatives the first one's reason counts: it is the one that an operator writes first.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check(&self, facts: &Facts<'_>) -> Result<(), Fault> {
+        let known = || facts.principal.ok_or(Fault::Unmet(Reason::NoCredential));
+        let (met, otherwise) = match self {
+            Self::All(all) => return all.iter().try_for_each(|demand| demand.check(facts)),
+            Self::Any(any) => return any_of(any.iter().map(|demand| demand.check(facts))),
+            Self::Not(demand) => return opposite(demand.check(facts)),
+            Self::Roles(roles) => (roles.met(|role| known_has(facts, role, Principal::has_role)), Reason::MissingRole),
+            Self::Groups(groups) => {
+                (groups.met(|group| known_has(facts, group, Principal::has_group)), Reason::MissingGroup)
+            }
+            Self::Scopes(scopes) => {
+                (scopes.met(|scope| known_has(facts, scope, Principal::has_scope)), Reason::MissingScope)
+            }
+            Self::Claim(path, test) => (test.passes(path.find(known()?.claims())), Reason::ClaimMismatch),
+            Self::Email(domains) => (domains.hold(known()?.claims()), Reason::EmailMismatch),
+            Self::Issuers(names) => {
+                let issuer = known()?.issuer();
+                (names.iter().any(|name| **name == *issuer), Reason::IssuerNotAllowed)
+            }
+            Self::Fresh(freshness) => {
+                (freshness.holds(known()?.claims(), facts.now), Reason::InsufficientUserAuthentication)
+            }
+            Self::Networks(networks) => {
+                (networks.iter().any(|network| network.contains(&facts.request.client)), Reason::ClientNotAllowed)
+            }
+            Self::Hours(hours) => (hours.iter().any(|hours| hours.hold(facts.now)), Reason::OutsideTimes),
+            Self::Within(span) => (span.holds(facts.now), Reason::OutsideTimes),
+        };
+        if met {
+            return Ok(());
+        }
+        // A stranger lacks not the role but a credential: signing in may help.
+        Err(Fault::Unmet(if facts.principal.is_none() && self.is_about_principal() {
+            Reason::NoCredential
+        } else {
+            otherwise
+        }))
+    }
+
+    /// Whether it asks for something that only a principal can have.
+    #[must_use]
+    pub fn is_about_principal(&self) -> bool {
+        match self {
+            Self::Roles(_)
+            | Self::Groups(_)
+            | Self::Scopes(_)
+            | Self::Claim(..)
+            | Self::Email(_)
+            | Self::Issuers(_)
+            | Self::Fresh(_) => true,
+            Self::All(demands) | Self::Any(demands) => demands.iter().any(Self::is_about_principal),
+            Self::Not(demand) => demand.is_about_principal(),
+            Self::Networks(_) | Self::Hours(_) | Self::Within(_) => false,
+        }
+    }
+
+    /// It and all below it.
+    pub fn each(&self) -> Box<dyn Iterator<Item = &Self> + '_> {
+        let below: &[Self] = match self {
+            Self::All(demands) | Self::Any(demands) => demands,
+            Self::Not(demand) => std::slice::from_ref(&**demand),
+            _ => &[],
+        };
+        Box::new(std::iter::once(self).chain(below.iter().flat_map(Self::each)))
+    }
+
+    /// The names of the claims that it and what is below it reads, beside roles, groups and scopes.
+    pub fn claims(&self) -> impl Iterator<Item = &str> {
+        self.each().flat_map(|demand| -> Vec<&str> {
+            match demand {
+                Self::Claim(path, _) => path.first().into_iter().collect(),
+                Self::Email(_) => EmailDomains::CLAIMS.to_vec(),
+                Self::Fresh(_) => Freshness::CLAIMS.to_vec(),
+                _ => Vec::new(),
+            }
+        })
+    }
+}
+
+fn known_has(facts: &Facts<'_>, name: &str, has: impl Fn(&Principal, &str) -> bool) -> bool {
+    facts.principal.is_some_and(|principal| has(principal, name))
+}
+
+fn any_of(outcomes: impl Iterator<Item = Result<(), Fault>>) -> Result<(), Fault> {
+    let mut first = Fault::Unmet(Reason::Excluded);
+    for (i, outcome) in outcomes.enumerate() {
+        match outcome {
+            Ok(()) => return Ok(()),
+            Err(broken @ Fault::Broken(_)) => return Err(broken),
+            Err(unmet @ Fault::Unmet(_)) if i == 0 => first = unmet,
+            Err(Fault::Unmet(_)) => {}
+        }
+    }
+    Err(first)
+}
+
+fn opposite(outcome: Result<(), Fault>) -> Result<(), Fault> {
+    match outcome {
+        Ok(()) => Err(Fault::Unmet(Reason::Excluded)),
+        Err(Fault::Unmet(_)) => Ok(()),
+        Err(broken @ Fault::Broken(_)) => Err(broken),
+    }
+}
+
+/// As an operator would write it on one line.
+impl fmt::Display for Demand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = |f: &mut fmt::Formatter<'_>, noun: &str, names: &Names| match names {
+            Names::Any(list) => write!(f, "{noun}: any of {}", list.join(", ")),
+            Names::All(list) => write!(f, "{noun}: all of {}", list.join(", ")),
+        };
+        match self {
+            Self::All(_) => f.write_str("all of"),
+            Self::Any(_) => f.write_str("any of"),
+            Self::Not(_) => f.write_str("not"),
+            Self::Roles(list) => names(f, "roles", list),
+            Self::Groups(list) => names(f, "groups", list),
+            Self::Scopes(list) => names(f, "scopes", list),
+            Self::Claim(path, test) => write!(f, "claim {path} {test}"),
+            Self::Email(domains) => write!(f, "{domains}"),
+            Self::Issuers(list) => write!(f, "issuers: {}", list.join(", ")),
+            Self::Fresh(freshness) => write!(f, "{freshness}"),
+            Self::Networks(list) => {
+                write!(f, "networks: {}", list.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
+            }
+            Self::Hours(list) => {
+                write!(f, "times: {}", list.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+            }
+            Self::Within(span) => write!(f, "{span}"),
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn principal() -> Principal {
-        let claims = serde_json::json!({"tenant": "acme", "level": 3, "groups": ["a", "user,admin"]});
-        Principal::new("i", "s", ["user", "x,admin"], ["read"], None, claims.as_object().cloned().expect("object"))
-    }
-
-    #[test]
-    fn each_demand_is_met_or_names_its_reason() {
-        let list = |items: &[&str]| items.iter().map(|i| Box::from(*i)).collect::<Vec<Box<str>>>();
-        let claim = |path: &str, test| Demand::Claim(ClaimPath::new(path), test);
-        let table = [
-            (Demand::AnyRole(list(&["admin", "user"])), Ok(())),
-            (Demand::AnyRole(list(&["admin"])), Err(Reason::MissingRole)),
-            (Demand::AllRoles(list(&["user", "admin"])), Err(Reason::MissingRole)),
-            (Demand::AllRoles(list(&["user"])), Ok(())),
-            (Demand::AnyScope(list(&["write"])), Err(Reason::MissingScope)),
-            (Demand::AllScopes(list(&["read"])), Ok(())),
-            (Demand::AllScopes(list(&["read", "write"])), Err(Reason::MissingScope)),
-            (claim("tenant", ClaimTest::Equals("acme".into())), Ok(())),
-            (claim("tenant", ClaimTest::Equals("ACME".into())), Err(Reason::ClaimMismatch)),
-            (claim("level", ClaimTest::In(vec![2.into(), 3.into()])), Ok(())),
-            (claim("level", ClaimTest::In(vec!["3".into()])), Err(Reason::ClaimMismatch)),
-            (claim("groups", ClaimTest::Contains("a".into())), Ok(())),
-            (claim("groups", ClaimTest::Contains("admin".into())), Err(Reason::ClaimMismatch)),
-            (claim("none", ClaimTest::Equals(Value::Null)), Err(Reason::ClaimMismatch)),
-        ];
-        for (demand, wanted) in table {
-            assert_eq!(demand.check(&principal()), wanted, "{demand:?}");
-        }
-    }
-
-    #[test]
-    fn t_d6_a_list_inside_one_value_is_one_value() {
-        assert_eq!(Demand::AnyRole(vec!["admin".into()]).check(&principal()), Err(Reason::MissingRole));
-    }
-}
+mod tests;

@@ -1,12 +1,13 @@
 //! The policy file as an operator writes it; [`super::compile`] makes a [`super::Policy`] of it.
 
+mod allow;
+
 use serde::Deserialize;
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{Error, MapAccess, Visitor};
-use serde_json::Value;
 
 use super::ClaimPath;
 use crate::credential::CredentialKind;
+
+pub use allow::{AllowFile, AnyAll, ClaimDemandFile, Day, DemandsFile, EmailFile, FreshFile, TimesFile, Who};
 
 /// The policy file.
 #[derive(Debug, Deserialize)]
@@ -62,99 +63,23 @@ pub struct ExtraHeaderFile {
 pub struct RuleFile {
     /// Its name: unique, `a-z 0-9 - _ .`, in every audit line.
     pub id: String,
+    /// The rule set that it belongs to, which a proxy names when it asks. Default: the one for proxies that name none.
+    #[serde(default)]
+    pub set: Option<String>,
     /// The hosts: `shop.example.com`, `*.example.com` (every host below), or `*` (every host that
     /// no other rule names).
     pub hosts: Vec<String>,
-    /// The paths: `/orders`, `/orders/{id}`, `/orders/**` (it and everything below).
+    /// The paths: `/orders`, `/orders/{id}`, `/orders/{id:[0-9]+}`, `/orders/**` (it and everything below).
     pub paths: Vec<String>,
     /// The methods. Default: all but `OPTIONS` and `TRACE`. `GET` brings `HEAD`.
     #[serde(default)]
     pub methods: Option<Vec<String>>,
-    /// Whom it lets in: `anonymous`, `authenticated`, or demands.
+    /// Whom it lets in: `anonymous`, `optional`, `authenticated`, or demands.
     pub allow: AllowFile,
     /// The kinds of credential that it takes, the preferred one first; others are ignored.
     /// Default `[bearer, cookie]`.
     #[serde(default)]
     pub credentials: Option<Vec<CredentialKind>>,
-}
-
-/// Whom a rule lets in: the word `anonymous`, the word `authenticated`, or a map of demands.
-#[derive(Debug)]
-pub enum AllowFile {
-    /// Anybody.
-    Anonymous,
-    /// Any principal.
-    Authenticated,
-    /// Principals that meet all of these.
-    Demands(DemandsFile),
-}
-
-/// Demands; all that are given must be met.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DemandsFile {
-    /// Roles: `{any: [admin, auditor]}` or `{all: [...]}`.
-    #[serde(default)]
-    pub roles: Option<AnyAll>,
-    /// Scopes, in the same form.
-    #[serde(default)]
-    pub scopes: Option<AnyAll>,
-    /// Claims: each a path and a test.
-    #[serde(default)]
-    pub claims: Vec<ClaimDemandFile>,
-}
-
-/// Some or all of a list.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AnyAll {
-    /// At least one of these.
-    Any(Vec<String>),
-    /// All of these.
-    All(Vec<String>),
-}
-
-/// One claim and exactly one test of it.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ClaimDemandFile {
-    /// Where the claim is.
-    pub claim: ClaimPath,
-    /// It must be exactly this text, number or boolean.
-    #[serde(default)]
-    pub equals: Option<Value>,
-    /// It must be one of these.
-    #[serde(default, rename = "in")]
-    pub one_of: Option<Vec<Value>>,
-    /// It must be a list that holds this.
-    #[serde(default)]
-    pub contains: Option<Value>,
-}
-
-impl<'de> Deserialize<'de> for AllowFile {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Allow;
-        impl<'de> Visitor<'de> for Allow {
-            type Value = AllowFile;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("`anonymous`, `authenticated`, or a map with `roles`, `scopes` or `claims`")
-            }
-
-            fn visit_str<E: Error>(self, word: &str) -> Result<AllowFile, E> {
-                match word {
-                    "anonymous" => Ok(AllowFile::Anonymous),
-                    "authenticated" => Ok(AllowFile::Authenticated),
-                    other => Err(E::unknown_variant(other, &["anonymous", "authenticated"])),
-                }
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<AllowFile, A::Error> {
-                DemandsFile::deserialize(MapAccessDeserializer::new(map)).map(AllowFile::Demands)
-            }
-        }
-        deserializer.deserialize_any(Allow)
-    }
 }
 
 fn forbidden() -> u16 {

@@ -1,12 +1,15 @@
 //! Path patterns: `/orders/{id}/**`.
 
 use super::CanonicalPath;
+use super::demand::Pattern as Regex;
 
 /// One segment of a pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Segment {
     /// Exactly this text.
     Literal(String),
+    /// One segment that matches whole: `{id:[0-9]+}`.
+    Matching(Regex),
     /// Any one segment; the name is for people.
     Any,
 }
@@ -33,9 +36,10 @@ impl Pattern {
         if inner.is_empty() {
             return Ok(pattern);
         }
-        let mut parts = inner.split('/').peekable();
-        while let Some(part) = parts.next() {
-            if part == "**" && parts.peek().is_none() {
+        let parts = split(inner);
+        let last = parts.len().saturating_sub(1);
+        for (i, part) in parts.into_iter().enumerate() {
+            if part == "**" && i == last {
                 pattern.rest = true;
             } else {
                 pattern.segments.push(Self::segment(text, part)?);
@@ -47,13 +51,25 @@ impl Pattern {
     fn segment(pattern: &str, part: &str) -> Result<Segment, (String, String)> {
         let wrong = |what: String, remedy: &str| Err((what, remedy.to_owned()));
         if let Some(name) = part.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
+            let (name, regex) = name.split_once(':').map_or((name, None), |(name, regex)| (name, Some(regex)));
             if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-') {
                 return wrong(
                     format!("`{part}` in `{pattern}` is no segment name"),
                     "write `{name}` with letters, digits, `_` or `-`",
                 );
             }
-            return Ok(Segment::Any);
+            return match regex.map(Regex::compile) {
+                None => Ok(Segment::Any),
+                Some(Ok(regex)) if regex.matches("") => wrong(
+                    format!("`{part}` in `{pattern}` matches an empty segment, which no path has"),
+                    "write a regular expression of at least one character, such as {id:[0-9]+}",
+                ),
+                Some(Ok(regex)) => Ok(Segment::Matching(regex)),
+                Some(Err(why)) => wrong(
+                    format!("`{part}` in `{pattern}` is no regular expression: {why}"),
+                    "write {name:REGEX}; it must match the whole decoded segment",
+                ),
+            };
         }
         if part.is_empty() {
             return wrong(
@@ -82,6 +98,20 @@ impl Pattern {
             ),
         }
     }
+}
+
+/// Cuts at the slashes outside of braces: a regular expression may hold both.
+fn split(text: &str) -> Vec<&str> {
+    let mut depth = 0_usize;
+    text.split(|c| {
+        match c {
+            '{' => depth = depth.saturating_add(1),
+            '}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        c == '/' && depth == 0
+    })
+    .collect()
 }
 
 #[cfg(test)]

@@ -15,12 +15,14 @@ pub struct Principal {
     /// Only if it differs from the subject.
     wire_subject: Option<Box<str>>,
     wire_roles: Box<str>,
+    wire_groups: Box<str>,
     wire_scopes: Box<str>,
     wire_tier: Option<Box<str>>,
     claims: Map<String, Value>,
 }
 
 impl Principal {
+    #[expect(clippy::too_many_arguments, reason = "what a principal is, each once")]
     /// The principal `subject` of the issuer named `issuer`. An empty `tier` counts as none. `claims` are those that somebody
     /// reads.
     #[must_use]
@@ -28,6 +30,7 @@ impl Principal {
         issuer: impl Into<Arc<str>>,
         subject: &str,
         roles: impl IntoIterator<Item = &'t str>,
+        groups: impl IntoIterator<Item = &'t str>,
         scopes: impl IntoIterator<Item = &'t str>,
         tier: Option<&str>,
         claims: Map<String, Value>,
@@ -37,6 +40,7 @@ impl Principal {
             subject: subject.into(),
             wire_subject: Some(wire_safe(subject)).filter(|wire| wire != subject).map(Into::into),
             wire_roles: joined(roles.into_iter()).into(),
+            wire_groups: joined(groups.into_iter()).into(),
             wire_scopes: joined(scopes.into_iter()).into(),
             wire_tier: tier.filter(|tier| !tier.is_empty()).map(|tier| wire_safe(tier).into()),
             claims,
@@ -59,6 +63,12 @@ impl Principal {
     #[must_use]
     pub fn has_role(&self, role: &str) -> bool {
         holds(&self.wire_roles, role)
+    }
+
+    /// Whether it is in this group.
+    #[must_use]
+    pub fn has_group(&self, group: &str) -> bool {
+        holds(&self.wire_groups, group)
     }
 
     /// Whether it has this scope (RFC 6749 section 3.3).
@@ -104,6 +114,7 @@ impl Principal {
             Some(&self.subject),
             self.wire_subject.as_ref(),
             Some(&self.wire_roles),
+            Some(&self.wire_groups),
             Some(&self.wire_scopes),
             self.wire_tier.as_ref(),
         ];

@@ -123,12 +123,28 @@ reasons! {
         "the principal lacks a role that the rule demands";
     MissingScope = "missing_scope", Forbidden,
         "the token lacks a scope that the rule demands";
+    MissingGroup = "missing_group", Forbidden,
+        "the principal is in none of the groups that the rule demands";
+    EmailMismatch = "email_mismatch", Forbidden,
+        "the principal has no verified e-mail address in a domain that the rule demands";
+    IssuerNotAllowed = "issuer_not_allowed", Forbidden,
+        "the rule does not take this issuer's word";
+    ClientNotAllowed = "client_not_allowed", Barred,
+        "the client's address is in none of the networks that the rule demands";
+    OutsideTimes = "outside_times", Barred,
+        "the rule lets nobody in at this time";
+    Excluded = "excluded", Forbidden,
+        "what the rule excludes by `not` holds";
+    InsufficientUserAuthentication = "insufficient_user_authentication", Unauthenticated,
+        "the sign-in is older or weaker than the rule's `fresh` demands (RFC 9470)";
     ClaimMismatch = "claim_mismatch", Forbidden,
         "a claim is not as the rule demands";
     IdentityTooLarge = "identity_too_large", Forbidden,
         "an identity header would be longer than 8 KiB";
     NoRule = "no_rule", Barred,
         "no rule of the policy matches host, path and method";
+    UnknownRuleSet = "unknown_rule_set", Barred,
+        "the proxy names a rule set that the policy does not have";
     UntrustedPeer = "untrusted_peer", Barred,
         "the asking peer is not in `trusted_proxies`";
     MissingForwarded = "missing_forwarded", Malformed,
@@ -144,7 +160,7 @@ reasons! {
     AmbiguousPath = "ambiguous_path", Malformed,
         "the path can be read in two ways (dot segments, `//`, `;`, `\\`, encoded delimiters, a blank or dot at a segment's end, invisible or look-alike characters)";
     ConflictingUri = "conflicting_uri", Malformed,
-        "`X-Original-URL` names another URI than the dialect's own source";
+        "`X-Original-URL` names another URI than the dialect's own source, or the address's `?policy=` is a copy of the client's query";
     MalformedProto = "malformed_proto", Malformed,
         "`X-Forwarded-Proto` came more than once or holds a list";
     MalformedClient = "malformed_client", Malformed,

@@ -38,6 +38,8 @@ impl<'a> Method<'a> {
 /// The facts of one request as the policy sees them: the same behind every proxy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestFacts<'a> {
+    /// The rule set that the proxy names, never the client.
+    pub rule_set: Option<&'a str>,
     /// What the client wants done.
     pub method: Method<'a>,
     /// The host it asked for.

@@ -2,15 +2,19 @@
 //!
 //! The order of precedence is the order of descent, and each choice is final:
 //! 1. the most specific host: exact, then the longest `*.suffix`, then `*`;
-//! 2. the most specific path: segment by segment from the left, literal before `{name}` before `/**`;
+//! 2. the most specific path: segment by segment from the left, literal before `{name:REGEX}` (in file order) before `{name}`
+//!    before `/**`;
 //! 3. the method: rules that name it before rules that name none, then file order.
 //!
 //! A path that is chosen and has no rule for the method is refused: a stricter rule for `GET
 //! /admin` never lets `POST /admin` fall through to a laxer `/**`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use regex::{RegexSet, RegexSetBuilder};
+
+use super::demand::Pattern as Regex;
 use super::path::folded;
 use super::pattern::{Pattern, Segment};
 use super::{CanonicalPath, Host, Method, Rule};
@@ -18,6 +22,10 @@ use super::{CanonicalPath, Host, Method, Rule};
 /// Methods that a rule without `methods` does not match: a preflight must not reach an upstream
 /// unless a rule says so by name, and TRACE and CONNECT are nobody's ordinary request.
 const BY_NAME_ONLY: [&str; 2] = ["OPTIONS", "TRACE"];
+
+/// Largest automaton of the regular expressions of one place, in bytes: some ten thousand of the usual ones. It is memory only: the
+/// engine is linear in the segment.
+const MAX_SET_BYTES: usize = 32 * 1024 * 1024;
 
 /// A host pattern of the policy.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -64,6 +72,10 @@ pub struct RouteTable {
 #[derive(Debug, Default)]
 struct Node {
     literals: HashMap<Box<str>, Node, ahash::RandomState>,
+    /// In file order.
+    matching: BTreeMap<usize, (Regex, Node)>,
+    /// All of `matching` in one automaton, so that one pass over the segment tells which match.
+    matching_set: Option<RegexSet>,
     any: Option<Box<Node>>,
     here: Vec<Entry>,
     rest: Vec<Entry>,
@@ -97,6 +109,7 @@ impl RouteTable {
             node = match segment {
                 Segment::Literal(text) if fold => node.literals.entry(folded(text).into()).or_default(),
                 Segment::Literal(text) => node.literals.entry(text.as_str().into()).or_default(),
+                Segment::Matching(regex) => node.matching(regex),
                 Segment::Any => node.any.get_or_insert_default(),
             };
         }
@@ -110,6 +123,15 @@ impl RouteTable {
         let position = if methods.0.is_empty() { entries.len() } else { named };
         entries.insert(position, entry);
         None
+    }
+
+    /// Makes it ready for questions. Call it once, after the last rule.
+    ///
+    /// # Errors
+    /// What is wrong, if the regular expressions of one place are too large together.
+    pub fn finish(&mut self) -> Result<(), String> {
+        let fold = self.fold_case;
+        self.tries.iter_mut().try_for_each(|trie| trie.finish(fold))
     }
 
     fn trie(&mut self, host: &HostPattern) -> Option<&mut Node> {
@@ -158,7 +180,29 @@ impl Node {
             return if self.here.is_empty() { all_below } else { Some(&self.here) };
         };
         let literal = self.literals.get(segment).and_then(|node| node.descend(segments.clone()));
-        literal.or_else(|| self.any.as_ref()?.descend(segments)).or(all_below)
+        let matching = || {
+            let matches = self.matching_set.as_ref()?.matches(segment);
+            matches.iter().find_map(|i| self.matching.get(&i)?.1.descend(segments.clone()))
+        };
+        literal.or_else(matching).or_else(|| self.any.as_ref()?.descend(segments.clone())).or(all_below)
+    }
+
+    /// The node below `regex`, which the same text leads to again.
+    fn matching(&mut self, regex: &Regex) -> &mut Self {
+        let found = self.matching.iter().find(|(_, (own, _))| own == regex).map(|(index, _)| *index);
+        let index = found.unwrap_or(self.matching.len());
+        &mut self.matching.entry(index).or_insert_with(|| (regex.clone(), Self::default())).1
+    }
+
+    fn finish(&mut self, fold: bool) -> Result<(), String> {
+        if !self.matching.is_empty() {
+            let sources = self.matching.values().map(|(regex, _)| format!("^(?:{})$", regex.source()));
+            let set = RegexSetBuilder::new(sources).case_insensitive(fold).size_limit(MAX_SET_BYTES).build();
+            self.matching_set = Some(set.map_err(|error| error.to_string())?);
+        }
+        let matching = self.matching.values_mut().map(|(_, node)| node);
+        let mut below = self.literals.values_mut().chain(matching).chain(self.any.as_deref_mut());
+        below.try_for_each(|node| node.finish(fold))
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{ClaimPath, Decision, Demand, Grant, IdentityHeaders, Principal, Reason, Refusal};
+use super::demand::Freshness;
+use super::document::Who;
+use super::{Decision, Demand, Facts, Grant, IdentityHeaders, Principal, Reason, Refusal, RequestFacts};
+use crate::clock::UnixTime;
 use crate::credential::CredentialKind;
 
 /// Which question the proxy asks.
@@ -30,11 +33,11 @@ impl Step {
 
 /// Whom a rule lets in.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Access {
-    /// Anybody; credentials are not looked at and no identity is passed on.
-    Anonymous,
-    /// A principal that meets all demands; without demands, any principal.
-    Principal(Vec<Demand>),
+pub struct Access {
+    /// What is asked of a credential.
+    pub who: Who,
+    /// What else must be met; all of these.
+    pub demands: Vec<Demand>,
 }
 
 /// One rule.
@@ -49,7 +52,7 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// Applies the rule to `principal`, who is proven, or absent if the rule is anonymous.
+    /// Applies the rule to a request at `now`, by `principal`, who is proven, or absent if there is none.
     ///
     /// # Errors
     /// A [`Refusal`] if the rule demands a principal and there is none, if a demand is not met, or
@@ -58,48 +61,57 @@ impl Rule {
         self: &Arc<Self>,
         step: Step,
         principal: Option<Arc<Principal>>,
+        request: &RequestFacts<'_>,
+        now: UnixTime,
         headers: &IdentityHeaders,
     ) -> Decision {
-        let (demands, principal) = match (&self.access, principal) {
-            (Access::Anonymous, _) => return Ok(Grant::new(Arc::clone(self), step, None, Vec::new())),
-            (Access::Principal(_), None) => return Err(Refusal::under(self, Reason::NoCredential)),
-            (Access::Principal(demands), Some(principal)) => (demands, principal),
-        };
-        let refuse = |reason, principal| Refusal { reason, rule: Some(Arc::clone(self)), principal: Some(principal) };
-        if step != Step::Authenticate
-            && let Err(reason) = demands.iter().try_for_each(|demand| demand.check(&principal))
-        {
-            return Err(refuse(reason, principal));
+        // Of a rule that looks at no credential nobody learns who presented one.
+        let principal = principal.filter(|_| self.access.who != Who::Anonymous);
+        if principal.is_none() && self.access.who == Who::Authenticated {
+            return Err(Refusal::under(self, Reason::NoCredential));
         }
+        let facts = Facts { request, principal: principal.as_deref(), now };
+        if step != Step::Authenticate
+            && let Err(fault) = self.access.demands.iter().try_for_each(|demand| demand.check(&facts))
+        {
+            return Err(Refusal { reason: fault.reason(), rule: Some(Arc::clone(self)), principal });
+        }
+        let Some(principal) = principal else {
+            return Ok(Grant::new(Arc::clone(self), step, None, Vec::new()));
+        };
         let extras = headers.extras(&principal);
         if !IdentityHeaders::fit(&principal, &extras) {
-            return Err(refuse(Reason::IdentityTooLarge, principal));
+            let (reason, rule) = (Reason::IdentityTooLarge, Some(Arc::clone(self)));
+            return Err(Refusal { reason, rule, principal: Some(principal) });
         }
         Ok(Grant::new(Arc::clone(self), step, Some(principal), extras))
     }
 
-    /// What it demands of a principal.
-    fn demands(&self) -> &[Demand] {
-        match &self.access {
-            Access::Anonymous => &[],
-            Access::Principal(demands) => demands,
-        }
+    /// Its demands, and those that they are made of.
+    pub fn demands(&self) -> impl Iterator<Item = &Demand> {
+        self.access.demands.iter().flat_map(Demand::each)
     }
 
-    /// The claims that its demands read, beside roles and scopes.
-    pub fn claims(&self) -> impl Iterator<Item = &ClaimPath> {
-        self.demands().iter().filter_map(|demand| match demand {
-            Demand::Claim(path, _) => Some(path),
-            Demand::AnyScope(_) | Demand::AllScopes(_) | Demand::AnyRole(_) | Demand::AllRoles(_) => None,
-        })
+    /// The names of the claims that its demands read, beside roles, groups and scopes.
+    pub fn claims(&self) -> impl Iterator<Item = &str> {
+        self.access.demands.iter().flat_map(Demand::claims)
     }
 
     /// The scopes that would have sufficed, for the challenge of RFC 6750 section 3.
     pub fn scopes(&self) -> impl Iterator<Item = &str> {
-        let scopes = self.demands().iter().flat_map(|demand| match demand {
-            Demand::AnyScope(scopes) | Demand::AllScopes(scopes) => &scopes[..],
-            Demand::AnyRole(_) | Demand::AllRoles(_) | Demand::Claim(..) => &[],
+        let scopes = self.demands().filter_map(|demand| match demand {
+            Demand::Scopes(scopes) => Some(scopes.names()),
+            _ => None,
         });
-        scopes.map(|scope| &**scope)
+        scopes.flatten().map(|scope| &**scope)
+    }
+
+    /// What it demands of a sign-in, for the challenge of RFC 9470.
+    #[must_use]
+    pub fn freshness(&self) -> Option<&Freshness> {
+        self.demands().find_map(|demand| match demand {
+            Demand::Fresh(freshness) => Some(freshness),
+            _ => None,
+        })
     }
 }

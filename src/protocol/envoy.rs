@@ -37,6 +37,7 @@ impl Dialect for Envoy {
     fn facts<'a>(&self, check: &Check<'a>) -> Result<RequestFacts<'a>, Reason> {
         check.fields.same_original_url(check.client_target.as_bytes())?;
         Ok(RequestFacts {
+            rule_set: check.rule_set,
             method: Method::parse(check.method.as_bytes())?,
             host: Host::parse(check.fields.need(Field::Host)?)?,
             path: CanonicalPath::parse(check.client_target.as_bytes())?,

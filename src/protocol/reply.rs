@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::{Absent, Dialect, Statuses};
+use crate::policy::demand::Freshness;
 use crate::policy::{Class, Decision, Grant, Policy, Reason, Refusal};
 
 /// An answer, whatever the transport.
@@ -118,6 +119,9 @@ fn challenge(refusal: &Refusal, policy: &Policy, status: u16) -> Option<String> 
     if refusal.reason == Reason::NoCredential {
         return Some(["Bearer realm=\"", realm, "\""].concat());
     }
+    if let Some(fresh) = refusal.rule.as_ref().filter(|_| refusal.reason == STEP_UP).and_then(|rule| rule.freshness()) {
+        return Some(step_up(realm, fresh));
+    }
     let error = match refusal.reason.class() {
         Class::Unauthenticated => "invalid_token",
         Class::AmbiguousCredential => "invalid_request",
@@ -135,6 +139,20 @@ fn challenge(refusal: &Refusal, policy: &Policy, status: u16) -> Option<String> 
         challenge.push_str(&format!(", scope=\"{}\"", scopes.join(" ")));
     }
     Some(challenge)
+}
+
+const STEP_UP: Reason = Reason::InsufficientUserAuthentication;
+
+/// The challenge of RFC 9470 section 3: what the next sign-in must be like.
+fn step_up(realm: &str, fresh: &Freshness) -> String {
+    let mut challenge = format!("Bearer realm=\"{realm}\", error=\"{}\"", STEP_UP.code());
+    if !fresh.acr.is_empty() {
+        challenge.push_str(&format!(", acr_values=\"{}\"", fresh.acr.join(" ")));
+    }
+    if let Some(age) = fresh.max_age {
+        challenge.push_str(&format!(", max_age=\"{}\"", age.as_secs()));
+    }
+    challenge
 }
 
 /// RFC 6749 section 3.3.

@@ -4,6 +4,8 @@ use std::net::IpAddr;
 use proptest::prelude::*;
 
 use super::*;
+use crate::clock::UnixTime;
+use crate::policy::document::Who;
 use crate::policy::{Access, IdentityHeaders, Policy, Principal, Rule};
 
 fn trusted() -> TrustedProxies {
@@ -47,10 +49,11 @@ fn facts(dialect: &str, method: &str, host: &str, uri: &str, client: &str) -> Re
     for (field, line) in &wire.headers {
         fields.push(*field, line);
     }
-    let (spoken, step, client_target) = endpoint(&wire.target).ok_or(Reason::UnknownEndpoint)?;
+    let Endpoint { dialect: spoken, step, rule_set, client_target } =
+        Endpoint::of(&wire.target).ok_or(Reason::UnknownEndpoint)?;
     assert_eq!((spoken.name(), step), (dialect, Step::Validate));
     let peer = trusted.admit(Some(IpAddr::from([10, 0, 0, 1])))?;
-    let check = Check { peer, method: &wire.method, client_target, fields: &fields };
+    let check = Check { peer, rule_set, method: &wire.method, target: &wire.target, client_target, fields: &fields };
     ask(spoken, step, &check).map(|ask| format!("{:?}", ask.facts))
 }
 
@@ -86,7 +89,7 @@ proptest! {
     #[test]
     fn no_target_selects_the_half_check_behind_the_whole_ones_prefix(path in "[!-~]{0,40}") {
         let target = format!("/envoy/validate{path}");
-        let found = endpoint(&target).map(|(_, step, rest)| (step, rest));
+        let found = Endpoint::of(&target).map(|found| (found.step, found.client_target));
         prop_assert_eq!(found, path.starts_with('/').then_some((Step::Validate, path.as_str())));
     }
 }
@@ -139,14 +142,24 @@ fn c2_every_allow_speaks_of_every_identity_header() {
     let claims = serde_json::json!({"mail": "a@b"}).as_object().cloned().expect("object");
     let principals = [
         None,
-        Some(Principal::new("i", "alice", ["user"], [], Some("pro"), claims.clone())),
-        Some(Principal::new("i", "alice", [], [], None, claims)),
+        Some(Principal::new("i", "alice", ["user"], [], [], Some("pro"), claims.clone())),
+        Some(Principal::new("i", "alice", [], [], [], None, claims)),
     ];
+    let now = UnixTime::from_secs(0);
+    let request = RequestFacts {
+        rule_set: None,
+        method: Method::parse(b"GET").expect("method"),
+        host: Host::parse(b"h").expect("host"),
+        path: CanonicalPath::parse(b"/").expect("path"),
+        client: [192, 0, 2, 1].into(),
+    };
     for principal in principals {
         for step in [Step::Validate, Step::Authenticate, Step::Authorize] {
-            let access = if principal.is_some() { Access::Principal(vec![]) } else { Access::Anonymous };
+            let who = if principal.is_some() { Who::Authenticated } else { Who::Anonymous };
+            let access = Access { who, demands: Vec::new() };
             let rule = std::sync::Arc::new(Rule { id: "r".into(), access, credentials: vec![] });
-            let decision = rule.grant(step, principal.clone().map(std::sync::Arc::new), &policy.identity);
+            let decision =
+                rule.grant(step, principal.clone().map(std::sync::Arc::new), &request, now, &policy.identity);
             for dialect in DIALECTS {
                 let reply = Reply::new(&decision, &policy, Some(*dialect), "id");
                 assert_eq!(reply.status, 200);
@@ -187,7 +200,59 @@ fn nginx_hears_200_401_and_403_only_and_the_rest_in_headers() {
 fn no_endpoint_of_envoys_begins_with_another() {
     let prefixes = ["/envoy/validate", "/envoy/authn", "/envoy/authz"];
     for prefix in prefixes {
-        assert!(endpoint(&format!("{prefix}/x")).is_some(), "{prefix}");
+        assert!(Endpoint::of(&format!("{prefix}/x")).is_some(), "{prefix}");
         assert!(prefixes.iter().all(|other| *other == prefix || !other.starts_with(prefix)), "{prefix}");
     }
+}
+
+/// The rule set that a target names, or that it asks for nothing.
+fn rule_set(target: &str) -> Result<Option<&str>, ()> {
+    Endpoint::of(target).map(|endpoint| endpoint.rule_set).ok_or(())
+}
+
+#[test]
+fn a_proxy_names_its_rule_set_where_no_client_can() {
+    for address in
+        ["/validate", "/nginx/validate", "/caddy/validate", "/envoy/validate/x", "/envoy/validate/policy/a/validate"]
+    {
+        assert_eq!(rule_set(address), Ok(None), "{address}");
+        assert_eq!(rule_set(&format!("/policy/shop{address}")), Ok(Some("shop")), "{address}");
+    }
+    assert_eq!(rule_set("/validate?policy=shop"), Ok(Some("shop")));
+    assert_eq!(rule_set("/validate/authz?x=1&policy=shop"), Ok(Some("shop")));
+    assert_eq!(rule_set("/validate?policy=a&policy=b"), Ok(Some("")), "a set that there is not");
+    assert_eq!(rule_set("/policy/a/validate?policy=b"), Err(()));
+    for target in ["/policy/a", "/policy/a/policy/b/validate", "/policy//validate?policy=a"] {
+        assert_eq!(rule_set(target), Err(()), "{target}");
+    }
+    // Of the others the query may be the client's: Caddy copies it where the operator writes none.
+    for target in ["/caddy/validate?policy=lax", "/nginx/validate?policy=lax", "/envoy/validate/x?policy=lax"] {
+        assert_eq!(rule_set(target), Ok(None), "{target}");
+    }
+}
+
+#[test]
+fn a_rule_set_that_the_client_may_have_named_is_refused() {
+    let trusted = trusted();
+    let ask = |target: &str, uri: &str| {
+        let lines = [
+            (Field::ForwardedMethod, "GET"),
+            (Field::ForwardedHost, "shop.test"),
+            (Field::ForwardedUri, uri),
+            (Field::ForwardedFor, "192.0.2.1"),
+        ];
+        let mut fields = Fields::default();
+        for (field, line) in lines {
+            fields.push(field, line.as_bytes());
+        }
+        let peer = trusted.admit(Some(IpAddr::from([10, 0, 0, 1]))).expect("trusted");
+        let endpoint = Endpoint::of(target).expect("endpoint");
+        let Endpoint { dialect, step, rule_set, client_target } = endpoint;
+        let check = Check { peer, rule_set, method: "GET", target, client_target, fields: &fields };
+        super::ask(dialect, step, &check).map(|ask| ask.facts.rule_set.map(str::to_owned))
+    };
+    assert_eq!(ask("/validate?policy=shop", "/x?policy=lax"), Ok(Some("shop".to_owned())));
+    assert_eq!(ask("/validate?policy=shop", "/x"), Ok(Some("shop".to_owned())));
+    assert_eq!(ask("/validate?policy=lax", "/x?policy=lax"), Err(Reason::ConflictingUri));
+    assert_eq!(ask("/validate?a=1&policy=lax", "/x?a=1&policy=lax"), Err(Reason::ConflictingUri));
 }

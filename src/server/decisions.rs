@@ -15,8 +15,8 @@ use super::lifecycle::Lifecycle;
 use super::metrics::Metrics;
 use super::{clock, request_id};
 use crate::gate::{Ask, Gate, audit};
-use crate::policy::{Decision, Policy, Reason, Step};
-use crate::protocol::{self, Check, Dialect, Field, Fields, Reply, TrustedProxies, reply};
+use crate::policy::{Decision, Policy, Reason};
+use crate::protocol::{self, Check, Dialect, Endpoint, Field, Fields, Reply, TrustedProxies, reply};
 
 /// What answers.
 #[derive(Debug)]
@@ -68,8 +68,6 @@ pub async fn serve(decisions: Arc<Decisions>, request: ServiceRequest) -> Result
     Ok(request.into_response(response))
 }
 
-type Endpoint<'t> = (&'static dyn Dialect, Step, &'t str);
-
 impl Decisions {
     async fn answer(&self, request: &HttpRequest) -> HttpResponse {
         let started = Instant::now();
@@ -81,9 +79,9 @@ impl Decisions {
             }
         }
         let target = request.uri().path_and_query().map_or("", |target| target.as_str());
-        let endpoint = protocol::endpoint(target);
-        let dialect = endpoint.map(|(dialect, ..)| dialect);
-        let ask = self.ask(request, endpoint, &fields);
+        let endpoint = Endpoint::of(target);
+        let dialect = endpoint.map(|endpoint| endpoint.dialect);
+        let ask = self.ask(request, target, endpoint, &fields);
         let decision = match &ask {
             Ok(ask) => self.decide(ask, now).await,
             Err(reason) => Err((*reason).into()),
@@ -101,9 +99,9 @@ impl Decisions {
                 status: reply.status,
                 facts,
                 dialect: name,
-                step: endpoint.map(|(_, step, _)| step),
+                step: endpoint.map(|endpoint| endpoint.step),
                 peer: request.peer_addr().map(|peer| peer.ip()),
-                raw_uri: endpoint.and_then(|(_, _, target)| protocol::raw_uri(target, &fields)),
+                raw_uri: endpoint.and_then(|endpoint| protocol::raw_uri(endpoint.client_target, &fields)),
                 took,
                 request_id: &request_id,
             };
@@ -117,6 +115,7 @@ impl Decisions {
     fn ask<'a>(
         &'a self,
         request: &'a HttpRequest,
+        target: &'a str,
         endpoint: Option<Endpoint<'a>>,
         fields: &'a Fields<'a>,
     ) -> Result<Ask<'a>, Reason> {
@@ -125,8 +124,8 @@ impl Decisions {
         if request.method() == Method::CONNECT || request.uri().authority().is_some() {
             return Err(Reason::MalformedUri);
         }
-        let (dialect, step, client_target) = endpoint.ok_or(Reason::UnknownEndpoint)?;
-        let check = Check { peer, method: request.method().as_str(), client_target, fields };
+        let Endpoint { dialect, step, rule_set, client_target } = endpoint.ok_or(Reason::UnknownEndpoint)?;
+        let check = Check { peer, rule_set, method: request.method().as_str(), target, client_target, fields };
         protocol::ask(dialect, step, &check)
     }
 

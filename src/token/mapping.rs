@@ -18,6 +18,8 @@ pub struct Mapping {
     /// Clients whose own roles count, too, as Keycloak lists them: `admin` in `resource_access.CLIENT.roles` is the role `CLIENT:admin`.
     /// Never without the prefix: an admin of one client is no admin of the realm.
     pub client_roles: Vec<Box<str>>,
+    /// The groups.
+    pub groups: ClaimPath,
     /// The scopes: a list, or one text of words.
     pub scopes: ClaimPath,
     /// More scopes, as Auth0 lists what a user may do.
@@ -32,6 +34,7 @@ impl Default for Mapping {
             subject: ClaimPath::new("sub"),
             roles: ClaimPath::new("roles"),
             client_roles: Vec::new(),
+            groups: ClaimPath::new("groups"),
             scopes: ClaimPath::new("scope"),
             permissions: None,
             tier: ClaimPath::new("tier"),
@@ -55,12 +58,13 @@ impl Mapping {
         let of_clients: Vec<String> = of_clients.collect();
         let roles = self.roles.find(all).map(texts).unwrap_or_default();
         let roles = roles.into_iter().chain(of_clients.iter().map(String::as_str));
+        let groups = self.groups.find(all).map(texts).unwrap_or_default();
         let permissions = self.permissions.as_ref().and_then(|path| path.find(all)).map(texts).unwrap_or_default();
         let scopes = self.scopes.find(all).map(words).unwrap_or_default().into_iter().chain(permissions);
         let tier = self.tier.find(all).and_then(scalar);
         let kept = kept.iter().filter_map(|name| all.get_key_value(&**name));
         let kept = kept.map(|(name, claim)| (name.clone(), claim.clone())).collect();
-        Principal::new(Arc::clone(issuer), verified.subject(), roles, scopes, tier.as_deref(), kept)
+        Principal::new(Arc::clone(issuer), verified.subject(), roles, groups, scopes, tier.as_deref(), kept)
     }
 }
 

@@ -194,6 +194,7 @@ impl Stage {
         let named = [
             ("subject", &file.subject),
             ("roles", &file.roles),
+            ("groups", &file.groups),
             ("scopes", &file.scopes),
             ("permissions", &file.permissions),
             ("tier", &file.tier),
@@ -221,6 +222,7 @@ impl Stage {
             subject: or(&file.subject, usual.subject),
             roles: or(&file.roles, usual.roles),
             client_roles: file.client_roles.iter().map(|client| client.as_str().into()).collect(),
+            groups: or(&file.groups, usual.groups),
             scopes: or(&file.scopes, usual.scopes),
             permissions: file.permissions.clone().or(usual.permissions),
             tier: or(&file.tier, usual.tier),

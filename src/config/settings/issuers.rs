@@ -164,6 +164,8 @@ pub struct ClaimsFile {
     pub roles: Option<ClaimPath>,
     /// Clients whose roles in `resource_access` count, too, as `CLIENT:ROLE`. Default none.
     pub client_roles: Vec<String>,
+    /// The groups. Default `groups`.
+    pub groups: Option<ClaimPath>,
     /// The scopes. Default `scope`.
     pub scopes: Option<ClaimPath>,
     /// More scopes. Default none; of the preset `auth0`: `permissions`.

@@ -1,4 +1,4 @@
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::policy::{CanonicalPath, Host};
@@ -21,6 +21,7 @@ fn a_policy_answers_for_its_rules_only() {
     let policy = compile(rule(json!({}))).expect("policy");
     let ask = |host: &str, path: &str| {
         let facts = RequestFacts {
+            rule_set: None,
             method: Method::parse(b"GET").expect("method"),
             host: Host::parse(host.as_bytes()).expect("host"),
             path: CanonicalPath::parse(path.as_bytes()).expect("path"),

@@ -1,8 +1,13 @@
 use super::super::Access;
+use super::super::document::Who;
 use super::*;
 
 fn rule(id: &str) -> Arc<Rule> {
-    Arc::new(Rule { id: id.into(), access: Access::Anonymous, credentials: Vec::new() })
+    Arc::new(Rule {
+        id: id.into(),
+        access: Access { who: Who::Anonymous, demands: Vec::new() },
+        credentials: Vec::new(),
+    })
 }
 
 /// A table of `id`, host, path, methods.
@@ -16,6 +21,7 @@ fn table(rows: &[(&str, &str, &str, &[&str])]) -> RouteTable {
             "{id} is hidden"
         );
     }
+    table.finish().expect("finished");
     table
 }
 

@@ -8,7 +8,7 @@ use crate::gate::{Authenticator, Introspection, Keys, NoRevocations};
 use crate::introspection::Introspectors;
 use crate::keys::KeyStore;
 use crate::keys::member;
-use crate::policy::{CanonicalPath, Host, Method, RequestFacts};
+use crate::policy::{CanonicalPath, Host, Method, RequestFacts, Step};
 use crate::server::metrics::Observed;
 use crate::signer::Signer;
 use crate::token::issuer::Audiences;
@@ -66,6 +66,7 @@ async fn decide(decisions: &Decisions, signer: &Signer) -> Decision {
     let mut presented = Presented::default();
     presented.authorization.push(bearer.as_bytes());
     let facts = RequestFacts {
+        rule_set: None,
         method: Method::parse(b"GET").expect("a method"),
         host: Host::parse(b"h").expect("a host"),
         path: CanonicalPath::parse(b"/").expect("a path"),
