@@ -78,8 +78,13 @@ impl Policy {
         let identity = identity::identity(&file.identity_headers, &mut mistakes);
         let mut routes = RouteTable::new(file.case_insensitive_paths);
         let mut sets: HashMap<Box<str>, RouteTable, ahash::RandomState> = HashMap::default();
-        let mut claims: BTreeSet<Box<str>> =
-            identity.extra.iter().filter_map(|(_, path)| path.first()).map(Into::into).collect();
+        let mut claims: BTreeSet<Box<str>> = identity
+            .extra
+            .iter()
+            .flat_map(|(_, template)| template.claims())
+            .filter_map(ClaimPath::first)
+            .map(Into::into)
+            .collect();
         let mut issuers = Vec::new();
         let mut ids: HashMap<&str, usize> = HashMap::new();
         for (index, rule) in file.rules.iter().enumerate() {

@@ -5,6 +5,7 @@ mod allow;
 use serde::Deserialize;
 
 use super::ClaimPath;
+use super::identity::MAX_VALUE_BYTES;
 use crate::credential::CredentialKind;
 
 pub use allow::{AllowFile, AnyAll, ClaimDemandFile, Day, DemandsFile, EmailFile, FreshFile, TimesFile, Who};
@@ -45,6 +46,10 @@ pub struct IdentityHeadersFile {
     pub default_tier: String,
     /// Additional headers, each from a claim. Default none.
     pub extra: Vec<ExtraHeaderFile>,
+    /// What becomes of blanks, commas inside an item, control and non-ASCII characters: `encode` (default) or `refuse`.
+    pub unsafe_values: UnsafeValues,
+    /// Longest value of one header, in bytes. Default `8192`, at most `65536`.
+    pub max_bytes: usize,
 }
 
 /// One additional identity header.
@@ -54,7 +59,24 @@ pub struct ExtraHeaderFile {
     /// Its name.
     pub header: String,
     /// The claim that it carries.
-    pub claim: ClaimPath,
+    #[serde(default)]
+    pub claim: Option<ClaimPath>,
+    /// Its value if the token has no such claim. Default: the header is absent.
+    #[serde(default)]
+    pub default: Option<String>,
+    /// Instead of `claim`: texts and claims, such as `{tenant}/{sub}` or `{email|unknown}`.
+    #[serde(default)]
+    pub template: Option<String>,
+}
+
+/// What becomes of a value that a header cannot carry as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UnsafeValues {
+    /// It is percent-encoded.
+    Encode,
+    /// The request is refused.
+    Refuse,
 }
 
 /// One rule.
@@ -98,6 +120,8 @@ impl Default for IdentityHeadersFile {
             tier: "X-User-Tier".to_owned(),
             default_tier: "free".to_owned(),
             extra: Vec::new(),
+            unsafe_values: UnsafeValues::Encode,
+            max_bytes: MAX_VALUE_BYTES,
         }
     }
 }

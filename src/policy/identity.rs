@@ -1,14 +1,19 @@
 //! The identity headers toward the upstream: which there are, and their values in an encoding that
 //! no claim can break out of.
 
+mod template;
+
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use super::{ClaimPath, Grant, Principal, Step};
+use super::{Grant, Principal, Reason, Step};
 
-/// Longest value of one identity header, in bytes: what common upstreams take (nginx 8 KiB for all
+pub use template::Template;
+pub(in crate::policy) use template::is_plain;
+
+/// Longest value of one identity header, in bytes, if the policy says nothing else: what common upstreams take (nginx 8 KiB for all
 /// headers together, Go 1 MiB, Tomcat 8 KiB). More is refused, never cut: half a role list is a lie.
 pub const MAX_VALUE_BYTES: usize = 8 * 1024;
 
@@ -24,20 +29,26 @@ pub struct IdentityHeaders {
     /// The tier of a principal whose token names none.
     pub default_tier: Box<str>,
     /// Additional headers, each from a claim.
-    pub extra: Vec<(Box<str>, ClaimPath)>,
+    pub extra: Vec<(Box<str>, Template)>,
+    /// Longest value of one of them, in bytes.
+    pub max_value_bytes: usize,
+    /// Whether a value that would have to be encoded is refused.
+    pub refuses_encoded: bool,
     aliases: Box<str>,
 }
 
 impl IdentityHeaders {
     /// The headers with these names, which are in lower case; `extra` ones come from claims.
     #[must_use]
-    pub fn new(user: &str, roles: &str, tier: &str, default_tier: &str, extra: Vec<(Box<str>, ClaimPath)>) -> Self {
+    pub fn new(user: &str, roles: &str, tier: &str, default_tier: &str, extra: Vec<(Box<str>, Template)>) -> Self {
         let mut headers = Self {
             user: user.into(),
             roles: roles.into(),
             tier: tier.into(),
             default_tier: wire_safe(default_tier).into(),
             extra,
+            max_value_bytes: MAX_VALUE_BYTES,
+            refuses_encoded: false,
             aliases: Box::default(),
         };
         headers.aliases = headers.names().flat_map(aliases).collect::<Vec<_>>().join(",").into();
@@ -77,13 +88,23 @@ impl IdentityHeaders {
 
     /// The values of the additional headers, encoded.
     pub(in crate::policy) fn extras(&self, principal: &Principal) -> Vec<Option<String>> {
-        self.extra.iter().map(|(_, path)| path.find(principal.claims()).and_then(text_of)).collect()
+        self.extra.iter().map(|(_, template)| template.fill(principal.claims())).collect()
     }
 
-    /// Whether every value fits into a header.
-    pub(in crate::policy) fn fit(principal: &Principal, extras: &[Option<String>]) -> bool {
+    /// Whether every value may stand in a header.
+    ///
+    /// # Errors
+    /// [`Reason::IdentityTooLarge`], [`Reason::IdentityUnsafe`].
+    pub(in crate::policy) fn fit(&self, principal: &Principal, extras: &[Option<String>]) -> Result<(), Reason> {
         let fixed = [principal.wire_subject(), principal.wire_roles(), principal.wire_tier().unwrap_or("")];
-        fixed.into_iter().chain(extras.iter().flatten().map(String::as_str)).all(|value| value.len() <= MAX_VALUE_BYTES)
+        fixed.into_iter().chain(extras.iter().flatten().map(String::as_str)).try_for_each(|value| {
+            // Nothing but the encoding writes a percent sign: it encodes those that it finds.
+            match value.len() <= self.max_value_bytes {
+                false => Err(Reason::IdentityTooLarge),
+                true if self.refuses_encoded && value.contains('%') => Err(Reason::IdentityUnsafe),
+                true => Ok(()),
+            }
+        })
     }
 }
 

@@ -140,7 +140,9 @@ reasons! {
     ClaimMismatch = "claim_mismatch", Forbidden,
         "a claim is not as the rule demands";
     IdentityTooLarge = "identity_too_large", Forbidden,
-        "an identity header would be longer than 8 KiB";
+        "an identity header would be longer than `identity_headers.max_bytes`";
+    IdentityUnsafe = "identity_unsafe", Forbidden,
+        "an identity header would have to be encoded, and `identity_headers.unsafe_values` is `refuse`";
     NoRule = "no_rule", Barred,
         "no rule of the policy matches host, path and method";
     UnknownRuleSet = "unknown_rule_set", Barred,

@@ -80,9 +80,8 @@ impl Rule {
             return Ok(Grant::new(Arc::clone(self), step, None, Vec::new()));
         };
         let extras = headers.extras(&principal);
-        if !IdentityHeaders::fit(&principal, &extras) {
-            let (reason, rule) = (Reason::IdentityTooLarge, Some(Arc::clone(self)));
-            return Err(Refusal { reason, rule, principal: Some(principal) });
+        if let Err(reason) = headers.fit(&principal, &extras) {
+            return Err(Refusal { reason, rule: Some(Arc::clone(self)), principal: Some(principal) });
         }
         Ok(Grant::new(Arc::clone(self), step, Some(principal), extras))
     }

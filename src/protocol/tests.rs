@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::clock::UnixTime;
 use crate::policy::document::Who;
+use crate::policy::identity::Template;
 use crate::policy::{Access, IdentityHeaders, Policy, Principal, Rule};
 
 fn trusted() -> TrustedProxies {
@@ -135,8 +136,8 @@ fn c2_every_allow_speaks_of_every_identity_header() {
     let file = serde_json::from_value(file).expect("policy");
     let mut policy = Policy::compile(&file).expect("policy");
     let extra = vec![
-        ("x-mail".into(), crate::policy::ClaimPath::new("mail")),
-        ("x-dept".into(), crate::policy::ClaimPath::new("dept")),
+        ("x-mail".into(), Template::claim(crate::policy::ClaimPath::new("mail"), None)),
+        ("x-dept".into(), Template::claim(crate::policy::ClaimPath::new("dept"), None)),
     ];
     policy.identity = IdentityHeaders::new("x-user-id", "x-user-role", "x-user-tier", "free", extra);
     let claims = serde_json::json!({"mail": "a@b"}).as_object().cloned().expect("object");
