@@ -57,7 +57,13 @@ impl Gate {
     /// # Errors
     /// The refusal.
     pub async fn decide(&self, ask: &Ask<'_>, now: UnixTime) -> Decision {
-        let rule = self.policy.route(&ask.facts)?;
+        let rule = match (self.policy.route(&ask.facts), &ask.facts.preflight) {
+            // A rule that names OPTIONS is asked first.
+            (Err(Refusal { reason: Reason::NoRule, .. }), Some(preflight)) => {
+                return self.policy.route_announced(&ask.facts, preflight)?.grant_preflight(ask.step, preflight);
+            }
+            (rule, _) => rule?,
+        };
         let principal = match rule.access.who {
             Who::Anonymous => None,
             Who::Optional | Who::Authenticated => {

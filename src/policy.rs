@@ -2,6 +2,7 @@
 
 pub mod claim;
 pub mod compile;
+pub mod cors;
 pub mod decision;
 pub mod demand;
 pub mod document;
@@ -12,6 +13,7 @@ pub mod path;
 pub mod pattern;
 pub mod principal;
 pub mod reason;
+pub mod refusals;
 pub mod request;
 pub mod route;
 pub mod rule;

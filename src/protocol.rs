@@ -1,6 +1,7 @@
 //! L3: how each proxy asks and wants to be answered. A dialect is one small file and one entry in
 //! [`DIALECTS`]; mounting, metrics and the parity test iterate that slice.
 
+pub mod asker;
 pub mod caddy;
 pub mod envoy;
 pub mod forwarded;
@@ -13,6 +14,7 @@ use crate::credential::Presented;
 use crate::gate::Ask;
 use crate::policy::{CanonicalPath, Host, Method, Reason, RequestFacts, Step};
 
+pub use asker::Asker;
 pub use forwarded::{Field, Fields};
 pub use peer::{TrustedPeer, TrustedProxies};
 pub use reply::Reply;
@@ -91,6 +93,7 @@ impl<'a> Check<'a> {
         self.fields.same_original_url(uri)?;
         Ok(RequestFacts {
             rule_set: self.rule_set,
+            preflight: None,
             method: Method::parse(self.fields.need(Field::ForwardedMethod)?)?,
             host: Host::parse(self.fields.need(Field::ForwardedHost)?)?,
             path: CanonicalPath::parse(uri)?,
@@ -173,7 +176,8 @@ pub fn ask<'a>(dialect: &dyn Dialect, step: Step, check: &Check<'a>) -> Result<A
     if proto.is_some_and(|proto| proto.contains(&b',')) {
         return Err(Reason::MalformedProto);
     }
-    let facts = dialect.facts(check)?;
+    let mut facts = dialect.facts(check)?;
+    facts.preflight = check.fields.preflight(&facts.method);
     let lines = |field| check.fields.lines(field).clone();
     let presented = Presented { authorization: lines(Field::Authorization), cookie: lines(Field::Cookie) };
     Ok(Ask { step, facts, presented })

@@ -65,6 +65,7 @@ async fn judged_after(gate: &Loaded, uri: &str, name: &str, age: Duration) -> De
     presented.authorization.push(bearer.as_bytes());
     let facts = RequestFacts {
         rule_set: None,
+        preflight: None,
         method: Method::parse(b"GET").unwrap(),
         host: Host::parse(b"shop.test").unwrap(),
         path: CanonicalPath::parse(uri.as_bytes()).unwrap(),

@@ -7,8 +7,11 @@ mod identity;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::document::{AllowFile, PolicyFile, RuleFile, Who};
+use super::cors::{Cors, Preflight, is_origin};
+use super::document::{AllowFile, CorsFile, PolicyFile, RuleFile, Who};
+use super::path::is_invisible;
 use super::pattern::Pattern;
+use super::refusals::Refusals;
 use super::route::{HostPattern, Methods, RouteTable};
 use super::{ClaimPath, Demand, Host, IdentityHeaders, Method, Reason, Refusal, RequestFacts, Rule};
 use crate::credential::CredentialKind;
@@ -27,6 +30,8 @@ pub struct Policy {
     pub realm: Box<str>,
     /// The issuers that rules name, each with where it stands.
     pub issuers: Vec<(String, Box<str>)>,
+    /// What people are shown who are refused.
+    pub refusals: Refusals,
     /// The names of the claims that demands and identity headers read, beside roles, scopes and tier: no others need be kept.
     pub claims: Vec<Box<str>>,
 }
@@ -37,11 +42,22 @@ impl Policy {
     /// # Errors
     /// [`Reason::NoRule`] if none matches: what no rule names is refused; [`Reason::UnknownRuleSet`].
     pub fn route(&self, facts: &RequestFacts<'_>) -> Result<&Arc<Rule>, Refusal> {
-        let routes = match facts.rule_set {
-            None => &self.routes,
-            Some(set) => self.sets.get(set).ok_or(Reason::UnknownRuleSet)?,
-        };
-        routes.find(&facts.host, &facts.path, facts.method).ok_or_else(|| Reason::NoRule.into())
+        self.routes(facts)?.find(&facts.host, &facts.path, facts.method).ok_or_else(|| Reason::NoRule.into())
+    }
+
+    /// The rule of the request that a preflight announces.
+    ///
+    /// # Errors
+    /// As [`Policy::route`].
+    pub fn route_announced(&self, facts: &RequestFacts<'_>, preflight: &Preflight<'_>) -> Result<&Arc<Rule>, Refusal> {
+        self.routes(facts)?.find(&facts.host, &facts.path, preflight.method).ok_or_else(|| Reason::NoRule.into())
+    }
+
+    fn routes(&self, facts: &RequestFacts<'_>) -> Result<&RouteTable, Refusal> {
+        match facts.rule_set {
+            None => Ok(&self.routes),
+            Some(set) => self.sets.get(set).ok_or_else(|| Reason::UnknownRuleSet.into()),
+        }
     }
 }
 
@@ -73,6 +89,14 @@ impl Policy {
                 "rules",
                 "there are no rules, so that every request would be refused",
                 "write at least one rule",
+            );
+        }
+        let refusals = Refusals::compile(&file.refusals);
+        if refusals.is_none() {
+            mistakes.add(
+                "refusals.sign_in",
+                "this is no address to send people to",
+                "write https://HOST/PATH?return_to={url}, or /PATH for the host that was asked for",
             );
         }
         let identity = identity::identity(&file.identity_headers, &mut mistakes);
@@ -123,6 +147,7 @@ impl Policy {
             forbidden_status: file.forbidden_status,
             realm: file.realm.as_str().into(),
             issuers,
+            refusals: refusals.unwrap_or(Refusals { pages: true, sign_in: None }),
             claims: claims.into_iter().collect(),
         })
     }
@@ -168,6 +193,8 @@ fn add_rule(file: &RuleFile, at: &str, routes: &mut RouteTable, mistakes: &mut M
         id: file.id.as_str().into(),
         access: demands::access(&file.allow, &format!("{at}.allow"), mistakes),
         credentials: credentials(file, at, mistakes),
+        message: message(file, at, mistakes),
+        cors: file.cors.as_ref().map(|cors| self::cors(cors, &format!("{at}.cors"), mistakes)),
     });
     let methods = methods(file, at, mistakes);
     let hosts = each(&file.hosts, &format!("{at}.hosts"), "host", mistakes, host_pattern);
@@ -187,6 +214,48 @@ fn add_rule(file: &RuleFile, at: &str, routes: &mut RouteTable, mistakes: &mut M
         }
     }
     rule
+}
+
+/// Longest message of a rule, in bytes: a sentence or two, not a page.
+const MAX_MESSAGE_BYTES: usize = 500;
+
+fn message(file: &RuleFile, at: &str, mistakes: &mut Mistakes) -> Option<Box<str>> {
+    let message = file.message.as_deref()?;
+    if message.trim().is_empty() || message.len() > MAX_MESSAGE_BYTES || message.chars().any(is_invisible) {
+        mistakes.add(
+            format!("{at}.message"),
+            "the message is empty, too long, or holds what shows nothing",
+            format!("write one line of at most {MAX_MESSAGE_BYTES} bytes"),
+        );
+    }
+    Some(message.into())
+}
+
+fn cors(file: &CorsFile, at: &str, mistakes: &mut Mistakes) -> Cors {
+    let any = matches!(&file.origins[..], [only] if only == "*");
+    for (i, origin) in file.origins.iter().enumerate() {
+        if !any && !is_origin(origin) {
+            mistakes.add(
+                format!("{at}.origins[{i}]"),
+                format!("`{origin}` is no origin as browsers send it"),
+                "write https://app.example.com: lower case, no path, the port only if it is not the usual one; or `*` alone",
+            );
+        }
+    }
+    if file.origins.is_empty() {
+        mistakes.add(format!("{at}.origins"), "no origin may ask", "write at least one origin, or remove `cors`");
+    }
+    for (i, header) in file.headers.iter().enumerate() {
+        if header.is_empty() || !header.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b)) {
+            mistakes.add(
+                format!("{at}.headers[{i}]"),
+                format!("`{header}` is no header name"),
+                "write a name such as Authorization",
+            );
+        }
+    }
+    let origins = if any { Vec::new() } else { file.origins.iter().map(|origin| origin.as_str().into()).collect() };
+    Cors { origins, headers: file.headers.iter().map(|header| header.to_ascii_lowercase().into()).collect() }
 }
 
 /// Whether it can be named in an address, unescaped.

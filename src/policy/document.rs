@@ -28,6 +28,9 @@ pub struct PolicyFile {
     /// The names of the headers that tell the upstream who is asking.
     #[serde(default)]
     pub identity_headers: IdentityHeadersFile,
+    /// What people are shown who are refused.
+    #[serde(default)]
+    pub refusals: RefusalsFile,
     /// The rules.
     pub rules: Vec<RuleFile>,
 }
@@ -98,10 +101,53 @@ pub struct RuleFile {
     pub methods: Option<Vec<String>>,
     /// Whom it lets in: `anonymous`, `optional`, `authenticated`, or demands.
     pub allow: AllowFile,
+    /// Who may ask across origins. Default: preflights are refused.
+    #[serde(default)]
+    pub cors: Option<CorsFile>,
+    /// What who is refused by it is told, instead of the usual sentence. One line.
+    #[serde(default)]
+    pub message: Option<String>,
     /// The kinds of credential that it takes, the preferred one first; others are ignored.
     /// Default `[bearer, cookie]`.
     #[serde(default)]
     pub credentials: Option<Vec<CredentialKind>>,
+}
+
+/// What people are shown who are refused, which programs never are.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RefusalsFile {
+    /// What a navigation of a browser gets: `page` (default), or `problem` as programs do.
+    pub people: PeopleFile,
+    /// Where a navigation is sent that lacks a valid credential, such as `https://login.example.com/?return_to={url}`. Default: nowhere.
+    pub sign_in: Option<String>,
+}
+
+/// What a navigation of a browser gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PeopleFile {
+    /// A page.
+    Page,
+    /// What programs get: `application/problem+json`.
+    Problem,
+}
+
+impl Default for RefusalsFile {
+    fn default() -> Self {
+        Self { people: PeopleFile::Page, sign_in: None }
+    }
+}
+
+/// Who may ask across origins.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CorsFile {
+    /// Origins such as `https://app.example.com`, or the one entry `*` for any.
+    pub origins: Vec<String>,
+    /// Headers beyond the safe ones, or `*`. Default none.
+    #[serde(default)]
+    pub headers: Vec<String>,
 }
 
 fn forbidden() -> u16 {

@@ -145,6 +145,8 @@ reasons! {
         "an identity header would have to be encoded, and `identity_headers.unsafe_values` is `refuse`";
     NoRule = "no_rule", Barred,
         "no rule of the policy matches host, path and method";
+    CorsRefused = "cors_refused", Barred,
+        "a preflight asks for an origin or a header that the rule's `cors` does not list";
     UnknownRuleSet = "unknown_rule_set", Barred,
         "the proxy names a rule set that the policy does not have";
     UntrustedPeer = "untrusted_peer", Barred,

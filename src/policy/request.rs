@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::cors::Preflight;
 use super::{CanonicalPath, Host, Reason};
 
 /// Longest method that is judged, in bytes; the longest registered one has 17.
@@ -46,6 +47,8 @@ pub struct RequestFacts<'a> {
     pub host: Host<'a>,
     /// The path it asked for.
     pub path: CanonicalPath<'a>,
+    /// The question of a browser that comes before another origin's request, if this is one.
+    pub preflight: Option<Preflight<'a>>,
     /// Where it comes from: the nearest address that is not one of our own proxies.
     pub client: IpAddr,
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::cors::{Cors, Preflight};
 use super::demand::Freshness;
 use super::document::Who;
 use super::{Decision, Demand, Facts, Grant, IdentityHeaders, Principal, Reason, Refusal, RequestFacts};
@@ -49,6 +50,10 @@ pub struct Rule {
     pub access: Access,
     /// The kinds of credential that it takes, the preferred one first. Others are ignored.
     pub credentials: Vec<CredentialKind>,
+    /// What who is refused by it is told.
+    pub message: Option<Box<str>>,
+    /// Who may ask across origins.
+    pub cors: Option<Cors>,
 }
 
 impl Rule {
@@ -84,6 +89,17 @@ impl Rule {
             return Err(Refusal { reason, rule: Some(Arc::clone(self)), principal: Some(principal) });
         }
         Ok(Grant::new(Arc::clone(self), step, Some(principal), extras))
+    }
+
+    /// Answers a preflight by the rule of the request that it announces. It names nobody, and so demands nothing but what `cors`
+    /// says; the request that follows is judged in full.
+    ///
+    /// # Errors
+    /// [`Reason::NoRule`] if the rule takes none, as if it were not there; [`Reason::CorsRefused`].
+    pub fn grant_preflight(self: &Arc<Self>, step: Step, preflight: &Preflight<'_>) -> Decision {
+        let cors = self.cors.as_ref().ok_or(Reason::NoRule)?;
+        cors.check(preflight).map_err(|reason| Refusal::under(self, reason))?;
+        Ok(Grant::new(Arc::clone(self), step, None, Vec::new()))
     }
 
     /// Its demands, and those that they are made of.

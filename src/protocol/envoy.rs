@@ -38,6 +38,7 @@ impl Dialect for Envoy {
         check.fields.same_original_url(check.client_target.as_bytes())?;
         Ok(RequestFacts {
             rule_set: check.rule_set,
+            preflight: None,
             method: Method::parse(check.method.as_bytes())?,
             host: Host::parse(check.fields.need(Field::Host)?)?,
             path: CanonicalPath::parse(check.client_target.as_bytes())?,

@@ -4,7 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::TrustedPeer;
 use crate::credential::Lines;
-use crate::policy::Reason;
+use crate::policy::cors::Preflight;
+use crate::policy::{Method, Reason};
 
 macro_rules! fields {
     ($($variant:ident = $name:literal),* $(,)?) => {
@@ -47,6 +48,9 @@ mod fields {
     #![expect(non_snake_case, reason = "the macro binds each slot to its variant's name")]
     use super::Lines;
     fields! {
+        Accept = "accept",
+        AccessControlRequestHeaders = "access-control-request-headers",
+        AccessControlRequestMethod = "access-control-request-method",
         Authorization = "authorization",
         Cookie = "cookie",
         ForwardedFor = "x-forwarded-for",
@@ -55,8 +59,10 @@ mod fields {
         ForwardedProto = "x-forwarded-proto",
         ForwardedUri = "x-forwarded-uri",
         Host = "host",
+        Origin = "origin",
         OriginalUrl = "x-original-url",
         RequestId = "x-request-id",
+        SecFetchMode = "sec-fetch-mode",
     }
 }
 
@@ -97,6 +103,20 @@ impl<'a> Fields<'a> {
             }
         }
         client.ok_or(Reason::MalformedClient)
+    }
+
+    /// The preflight that a request is: `OPTIONS` with exactly one origin and one announced method (T-E7).
+    #[must_use]
+    pub fn preflight(&self, method: &Method<'_>) -> Option<Preflight<'a>> {
+        let only = |field| self.only(field).ok().flatten();
+        if method.as_str() != "OPTIONS" {
+            return None;
+        }
+        let origin = str::from_utf8(only(Field::Origin)?).ok()?;
+        let method = Method::parse(only(Field::AccessControlRequestMethod)?).ok()?;
+        // Several lines of names would be one list; no browser sends them, and what is not read is not granted.
+        let headers = self.only(Field::AccessControlRequestHeaders).ok()?.unwrap_or_default();
+        Some(Preflight { origin, method, headers: str::from_utf8(headers).ok()? })
     }
 
     /// Refuses a request that also names its URI by `X-Original-URL`, and another one: some

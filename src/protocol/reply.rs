@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Absent, Dialect, Statuses};
+use super::{Absent, Asker, Dialect, Statuses};
 use crate::policy::demand::Freshness;
 use crate::policy::{Class, Decision, Grant, Policy, Reason, Refusal};
 
@@ -21,7 +21,16 @@ pub struct Reply<'a> {
 pub const REFUSED: [(&str, &str); 2] = [("content-type", "application/problem+json"), ("cache-control", "no-store")];
 
 /// The names of all headers that an answer can have beside these and the identity headers.
-pub const HEADERS: [&str; 5] = ["www-authenticate", REQUEST_ID, ENVOY_REMOVE, STATUS, REASON];
+pub const HEADERS: [&str; 8] = [
+    "www-authenticate",
+    REQUEST_ID,
+    ENVOY_REMOVE,
+    STATUS,
+    REASON,
+    "location",
+    "content-type",
+    "content-security-policy",
+];
 
 const STATUS: &str = "x-portcullis-status";
 const REASON: &str = "x-portcullis-reason";
@@ -35,18 +44,18 @@ const ENVOY_REMOVE: &str = "x-envoy-auth-headers-to-remove";
 impl<'a> Reply<'a> {
     /// The answer to a decision. A request that no dialect claims is answered in the plainest.
     #[must_use]
-    pub fn new(decision: &'a Decision, policy: &'a Policy, dialect: Option<&dyn Dialect>, request_id: &'a str) -> Self {
+    pub fn new(decision: &'a Decision, policy: &'a Policy, dialect: Option<&dyn Dialect>, asker: &Asker<'a>) -> Self {
         let mut reply = match decision {
             Ok(grant) => Self::allow(grant, policy, dialect.map_or(Absent::Empty, Dialect::absent)),
             Err(refusal) => {
-                let reply = Self::refuse(refusal, policy, request_id);
+                let reply = Self::refuse(refusal, policy, asker);
                 match dialect.map_or(Statuses::All, Dialect::statuses) {
                     Statuses::All => reply,
                     Statuses::UnauthorizedAndForbidden => reply.folded(refusal.reason),
                 }
             }
         };
-        reply.headers.push((REQUEST_ID, Cow::Borrowed(request_id)));
+        reply.headers.push((REQUEST_ID, Cow::Borrowed(asker.request_id)));
         reply
     }
 
@@ -81,6 +90,10 @@ impl<'a> Reply<'a> {
     /// For a proxy that passes on 401 and 403 only. The headers are for that proxy; it shows its clients none of them.
     fn folded(mut self, reason: Reason) -> Self {
         self.headers.push((STATUS, Cow::Owned(self.status.to_string())));
+        if reason.class() == Class::Unauthenticated {
+            // Of a sign-in too: nginx takes the address out of `Location` where its `error_page` says so.
+            self.status = 401;
+        }
         self.headers.push((REASON, Cow::Borrowed(reason.code())));
         if self.status != 401 {
             self.status = 403;
@@ -88,28 +101,84 @@ impl<'a> Reply<'a> {
         self
     }
 
-    fn refuse(refusal: &Refusal, policy: &Policy, request_id: &str) -> Self {
+    fn refuse(refusal: &Refusal, policy: &Policy, asker: &Asker<'_>) -> Self {
         let class = refusal.reason.class();
         let status = class.status(policy.forbidden_status);
         let mut headers = Vec::with_capacity(HEADERS.len());
         if let Some(challenge) = challenge(refusal, policy, status) {
             headers.push(("www-authenticate", Cow::Owned(challenge)));
         }
-        let (title, detail) = class_text(class, status);
-        // RFC 9457. The request id is of letters, digits and harmless marks: it needs no escaping.
-        let body = [
+        let (title, usual) = class_text(class, status);
+        let own = refusal.rule.as_ref().and_then(|rule| rule.message.as_deref());
+        let problem = Problem { title, status, detail: own.unwrap_or(usual), request_id: asker.request_id };
+        if !(policy.refusals.pages || policy.refusals.sign_in.is_some()) || !asker.navigates() {
+            return Self { status, headers, body: problem.json() };
+        }
+        if let Some(to) = sign_in(refusal, policy, asker) {
+            headers.push(("location", Cow::Owned(to)));
+            return Self { status: 302, headers, body: String::new() };
+        }
+        if !policy.refusals.pages {
+            return Self { status, headers, body: problem.json() };
+        }
+        headers.push(("content-type", Cow::Borrowed("text/html; charset=utf-8")));
+        // Of ours nothing runs and nothing is loaded; should a message ever hold markup, it does neither.
+        headers.push(("content-security-policy", Cow::Borrowed(PAGE_POLICY)));
+        Self { status, headers, body: problem.page() }
+    }
+}
+
+const PAGE_POLICY: &str =
+    "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
+
+/// Where a person is sent who lacks a valid credential.
+fn sign_in(refusal: &Refusal, policy: &Policy, asker: &Asker<'_>) -> Option<String> {
+    let sign_in = policy.refusals.sign_in.as_ref()?;
+    let lacks = refusal.reason.class() == Class::Unauthenticated;
+    lacks.then(|| asker.url()).flatten().and_then(|url| sign_in.for_url(&url))
+}
+
+/// What is told of a refusal.
+struct Problem<'a> {
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    request_id: &'a str,
+}
+
+impl Problem<'_> {
+    /// RFC 9457. Only an operator's message needs escaping: the request id is of letters, digits and harmless marks.
+    fn json(&self) -> String {
+        let mut status = itoa::Buffer::new();
+        let detail: Cow<'_, str> = if self.detail.bytes().all(|b| b != b'"' && b != b'\\' && b >= b' ') {
+            Cow::Borrowed(self.detail)
+        } else {
+            let quoted = serde_json::Value::from(self.detail).to_string();
+            Cow::Owned(quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default().to_owned())
+        };
+        [
             "{\"title\":\"",
-            title,
+            self.title,
             "\",\"status\":",
-            itoa::Buffer::new().format(status),
+            status.format(self.status),
             ",\"detail\":\"",
-            detail,
+            &*detail,
             "\",\"request_id\":\"",
-            request_id,
+            self.request_id,
             "\"}\n",
         ]
-        .concat();
-        Self { status, headers, body }
+        .concat()
+    }
+
+    fn page(&self) -> String {
+        let escape = |text: &str| {
+            let marks = [('&', "&amp;"), ('<', "&lt;"), ('>', "&gt;"), ('"', "&quot;"), ('\'', "&#39;")];
+            marks.iter().fold(text.to_owned(), |text, (mark, entity)| text.replace(*mark, entity))
+        };
+        let page =
+            include_str!("refused.html").replace("{title}", self.title).replace("{status}", &self.status.to_string());
+        // The message comes last, so that nothing in it is replaced.
+        page.replace("{request_id}", &escape(self.request_id)).replace("{detail}", &escape(self.detail))
     }
 }
 

@@ -7,7 +7,7 @@ use super::*;
 use crate::clock::UnixTime;
 use crate::policy::document::Who;
 use crate::policy::identity::Template;
-use crate::policy::{Access, IdentityHeaders, Policy, Principal, Rule};
+use crate::policy::{Access, IdentityHeaders, Policy, Principal, Refusal, Rule};
 
 fn trusted() -> TrustedProxies {
     TrustedProxies::new(vec!["10.0.0.0/8".parse().expect("network")]).expect("narrow")
@@ -129,6 +129,10 @@ fn t_c2_networks_of_strangers_are_refused() {
     }
 }
 
+fn asker<'a>(fields: &'a Fields<'a>) -> Asker<'a> {
+    Asker { fields, facts: None, uri: None, request_id: "id" }
+}
+
 /// In every dialect, for every grant: each identity header is set once or removed, never both.
 #[test]
 fn c2_every_allow_speaks_of_every_identity_header() {
@@ -149,6 +153,7 @@ fn c2_every_allow_speaks_of_every_identity_header() {
     let now = UnixTime::from_secs(0);
     let request = RequestFacts {
         rule_set: None,
+        preflight: None,
         method: Method::parse(b"GET").expect("method"),
         host: Host::parse(b"h").expect("host"),
         path: CanonicalPath::parse(b"/").expect("path"),
@@ -158,11 +163,13 @@ fn c2_every_allow_speaks_of_every_identity_header() {
         for step in [Step::Validate, Step::Authenticate, Step::Authorize] {
             let who = if principal.is_some() { Who::Authenticated } else { Who::Anonymous };
             let access = Access { who, demands: Vec::new() };
-            let rule = std::sync::Arc::new(Rule { id: "r".into(), access, credentials: vec![] });
+            let rule =
+                std::sync::Arc::new(Rule { id: "r".into(), access, credentials: vec![], message: None, cors: None });
             let decision =
                 rule.grant(step, principal.clone().map(std::sync::Arc::new), &request, now, &policy.identity);
             for dialect in DIALECTS {
-                let reply = Reply::new(&decision, &policy, Some(*dialect), "id");
+                let fields = Fields::default();
+                let reply = Reply::new(&decision, &policy, Some(*dialect), &asker(&fields));
                 assert_eq!(reply.status, 200);
                 let removed: Vec<&str> = reply
                     .headers
@@ -186,8 +193,9 @@ fn nginx_hears_200_401_and_403_only_and_the_rest_in_headers() {
     let policy = Policy::compile(&serde_json::from_value(file).expect("policy")).expect("policy");
     for reason in Reason::ALL {
         let decision = Err((*reason).into());
-        let reply = Reply::new(&decision, &policy, Some(&nginx::Nginx), "id");
-        let plain = Reply::new(&decision, &policy, Some(&traefik::Traefik), "id").status;
+        let (fields, traefik) = (Fields::default(), &traefik::Traefik);
+        let reply = Reply::new(&decision, &policy, Some(&nginx::Nginx), &asker(&fields));
+        let plain = Reply::new(&decision, &policy, Some(traefik), &asker(&fields)).status;
         assert_eq!(reply.status, if plain == 401 { 401 } else { 403 }, "{reason:?}");
         let header =
             |name| reply.headers.iter().find(|(header, _)| *header == name).map(|(_, value)| value.to_string());
@@ -256,4 +264,88 @@ fn a_rule_set_that_the_client_may_have_named_is_refused() {
     assert_eq!(ask("/validate?policy=shop", "/x"), Ok(Some("shop".to_owned())));
     assert_eq!(ask("/validate?policy=lax", "/x?policy=lax"), Err(Reason::ConflictingUri));
     assert_eq!(ask("/validate?a=1&policy=lax", "/x?a=1&policy=lax"), Err(Reason::ConflictingUri));
+}
+
+/// A refusal as somebody gets it who asks with these headers: status, headers and body.
+fn refused(
+    policy: serde_json::Value,
+    reason: Reason,
+    lines: &[(Field, &str)],
+) -> (u16, HashMap<String, String>, String) {
+    let policy = Policy::compile(&serde_json::from_value(policy).expect("shape")).expect("policy");
+    let mut fields = Fields::default();
+    for (field, line) in lines {
+        fields.push(*field, line.as_bytes());
+    }
+    let request = RequestFacts {
+        rule_set: None,
+        preflight: None,
+        method: Method::parse(b"GET").expect("method"),
+        host: Host::parse(b"shop.test").expect("host"),
+        path: CanonicalPath::parse(b"/a").expect("path"),
+        client: [192, 0, 2, 1].into(),
+    };
+    let rule = policy.route(&request).expect("rule");
+    let decision = Err(Refusal::under(rule, reason));
+    let asker = Asker { fields: &fields, facts: Some(&request), uri: Some(b"/a?b=c"), request_id: "id" };
+    let reply = Reply::new(&decision, &policy, Some(&traefik::Traefik), &asker);
+    let headers = reply.headers.iter().map(|(name, value)| ((*name).to_owned(), value.to_string())).collect();
+    (reply.status, headers, reply.body)
+}
+
+fn policy_with(refusals: serde_json::Value, message: &str) -> serde_json::Value {
+    serde_json::json!({"refusals": refusals, "rules": [
+        {"id": "r", "hosts": ["*"], "paths": ["/**"], "allow": "authenticated", "message": message}
+    ]})
+}
+
+#[test]
+fn people_get_a_page_and_programs_a_problem() {
+    let policy = || policy_with(serde_json::json!({}), "ask <b>\"Ann\"</b> & wait");
+    let is_page =
+        |lines: &[(Field, &str)]| refused(policy(), Reason::MissingRole, lines).1.contains_key("content-type");
+    assert!(is_page(&[(Field::SecFetchMode, "navigate")]));
+    assert!(is_page(&[(Field::Accept, "text/html,application/xhtml+xml,*/*;q=0.8")]));
+    for program in [
+        &[][..],
+        &[(Field::Accept, "*/*")],
+        &[(Field::Accept, "application/json, text/html")],
+        &[(Field::SecFetchMode, "cors"), (Field::Accept, "text/html")],
+        &[(Field::SecFetchMode, "navigate"), (Field::SecFetchMode, "navigate")],
+    ] {
+        assert!(!is_page(program), "{program:?}");
+    }
+    let (status, headers, page) = refused(policy(), Reason::MissingRole, &[(Field::SecFetchMode, "navigate")]);
+    assert_eq!((status, &*headers["content-type"]), (403, "text/html; charset=utf-8"));
+    assert!(page.contains("ask &lt;b&gt;&quot;Ann&quot;&lt;/b&gt; &amp; wait") && !page.contains("<b>"), "{page}");
+    let (status, _, problem) = refused(policy(), Reason::MissingRole, &[]);
+    let problem: serde_json::Value = serde_json::from_str(&problem).expect("json");
+    assert_eq!((status, &problem["detail"]), (403, &"ask <b>\"Ann\"</b> & wait".into()));
+    let plain = policy_with(serde_json::json!({"people": "problem"}), "x");
+    assert!(refused(plain, Reason::MissingRole, &[(Field::SecFetchMode, "navigate")]).2.starts_with('{'));
+}
+
+#[test]
+fn people_without_a_credential_are_sent_to_sign_in_and_nobody_else() {
+    let policy = || policy_with(serde_json::json!({"sign_in": "https://login.test/?u={url}"}), "x");
+    let navigation =
+        [(Field::SecFetchMode, "navigate"), (Field::ForwardedProto, "https"), (Field::ForwardedHost, "shop.test:8443")];
+    for reason in [Reason::NoCredential, Reason::Expired, Reason::InsufficientUserAuthentication] {
+        let (status, headers, body) = refused(policy(), reason, &navigation);
+        let to = "https://login.test/?u=https%3A%2F%2Fshop.test%3A8443%2Fa%3Fb%3Dc";
+        assert_eq!((status, headers["location"].as_str(), body.as_str()), (302, to, ""), "{reason:?}");
+    }
+    for reason in [Reason::MissingRole, Reason::NoRule, Reason::KeysUnavailable, Reason::ConflictingCredentials] {
+        assert!(!refused(policy(), reason, &navigation).1.contains_key("location"), "{reason:?}");
+    }
+    assert_eq!(refused(policy(), Reason::NoCredential, &[]).0, 401);
+}
+
+#[test]
+fn a_step_up_says_what_the_next_sign_in_must_be_like() {
+    let allow = serde_json::json!({"fresh": {"max_age": "5m", "acr": ["gold", "silver"]}});
+    let policy = serde_json::json!({"rules": [{"id": "r", "hosts": ["*"], "paths": ["/**"], "allow": allow}]});
+    let (status, headers, _) = refused(policy, Reason::InsufficientUserAuthentication, &[]);
+    let challenge = "Bearer realm=\"portcullis\", error=\"insufficient_user_authentication\", acr_values=\"gold silver\", max_age=\"300\"";
+    assert_eq!((status, headers["www-authenticate"].as_str()), (401, challenge));
 }

@@ -16,7 +16,7 @@ use super::metrics::Metrics;
 use super::{clock, request_id};
 use crate::gate::{Ask, Gate, audit};
 use crate::policy::{Decision, Policy, Reason};
-use crate::protocol::{self, Check, Dialect, Endpoint, Field, Fields, Reply, TrustedProxies, reply};
+use crate::protocol::{self, Asker, Check, Dialect, Endpoint, Field, Fields, Reply, TrustedProxies, reply};
 
 /// What answers.
 #[derive(Debug)]
@@ -87,21 +87,26 @@ impl Decisions {
             Err(reason) => Err((*reason).into()),
         };
         let request_id = request_id::of(&fields);
-        let reply = Reply::new(&decision, self.gate.policy(), dialect, &request_id);
+        let asker = Asker {
+            fields: &fields,
+            facts: ask.as_ref().ok().map(|ask| &ask.facts),
+            uri: endpoint.and_then(|endpoint| protocol::raw_uri(endpoint.client_target, &fields)),
+            request_id: &request_id,
+        };
+        let reply = Reply::new(&decision, self.gate.policy(), dialect, &asker);
         let took = started.elapsed();
         let name = dialect.map(Dialect::name);
         self.metrics.count(&decision, name, took);
         if self.audit.is_on() {
-            let facts = ask.as_ref().ok().map(|ask| &ask.facts);
             let record = audit::Record {
                 at: now,
                 decision: &decision,
                 status: reply.status,
-                facts,
+                facts: asker.facts,
                 dialect: name,
                 step: endpoint.map(|endpoint| endpoint.step),
                 peer: request.peer_addr().map(|peer| peer.ip()),
-                raw_uri: endpoint.and_then(|endpoint| protocol::raw_uri(endpoint.client_target, &fields)),
+                raw_uri: asker.uri,
                 took,
                 request_id: &request_id,
             };

@@ -22,6 +22,7 @@ fn a_policy_answers_for_its_rules_only() {
     let ask = |host: &str, path: &str| {
         let facts = RequestFacts {
             rule_set: None,
+            preflight: None,
             method: Method::parse(b"GET").expect("method"),
             host: Host::parse(host.as_bytes()).expect("host"),
             path: CanonicalPath::parse(path.as_bytes()).expect("path"),

@@ -22,6 +22,7 @@ fn judge(demand: &Value, principal: Option<&Principal>, now: UnixTime) -> Result
     let policy = crate::policy::Policy::compile(&file).unwrap_or_else(|mistakes| panic!("{demand}: {mistakes:?}"));
     let request = RequestFacts {
         rule_set: None,
+        preflight: None,
         method: Method::parse(b"GET").expect("method"),
         host: Host::parse(b"h").expect("host"),
         path: CanonicalPath::parse(b"/").expect("path"),

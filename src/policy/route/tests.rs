@@ -7,6 +7,8 @@ fn rule(id: &str) -> Arc<Rule> {
         id: id.into(),
         access: Access { who: Who::Anonymous, demands: Vec::new() },
         credentials: Vec::new(),
+        message: None,
+        cors: None,
     })
 }
 

@@ -67,6 +67,7 @@ async fn decide(decisions: &Decisions, signer: &Signer) -> Decision {
     presented.authorization.push(bearer.as_bytes());
     let facts = RequestFacts {
         rule_set: None,
+        preflight: None,
         method: Method::parse(b"GET").expect("a method"),
         host: Host::parse(b"h").expect("a host"),
         path: CanonicalPath::parse(b"/").expect("a path"),
