@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("mistake", &[]),
-    ("policy", &["credential", "mistake"]),
+    ("policy", &["clock", "credential", "mistake"]),
     ("credential", &["policy"]),
     ("token", &["clock", "policy"]),
     ("gate", &["clock", "credential", "policy", "token"]),

@@ -137,7 +137,7 @@ fn make(settings: &SettingsFile, beside: &Path) -> (Parts, Vec<Mistake>) {
         public: stage.certificate("public", settings.listeners.public.as_ref().and_then(|public| public.tls.as_ref())),
     };
     let (revocations, admin_token) = (stage.revocations(settings), stage.admin_token(&settings.listeners.admin));
-    let policy = stage.policy(&settings.policy);
+    let policy = stage.policy(settings);
     let Stage { mistakes, warnings, sources, introspectors, .. } = stage;
     let parts = Parts {
         trusted_proxies,
@@ -157,6 +157,7 @@ fn make(settings: &SettingsFile, beside: &Path) -> (Parts, Vec<Mistake>) {
 fn assemble(path: &Path, settings: SettingsFile, parts: Parts, policy: Policy, rules: usize) -> Result<Loaded, Report> {
     let Parts { trusted_proxies, issuers, keys, certificates, sources, admin_token, mut warnings, .. } = parts;
     warnings.extend(renamed_headers(&policy));
+    warnings.extend(policy.warnings.iter().map(|warning| format!("{}: {warning}", settings.policy.display())));
     let unusable = || Report::plain(path.display().to_string(), "trusted_proxies cannot be used");
     let trusted_proxies = trusted_proxies.ok_or_else(unusable)?;
     let max_bytes = settings.stores.verified_tokens.max_mebibytes.saturating_mul(1024 * 1024);
@@ -350,8 +351,9 @@ impl Stage {
     }
 
     /// The policy, or what is wrong in its file; none if there is no such file, which is a mistake of the settings.
-    fn policy(&mut self, path: &Path) -> Option<Result<(Policy, usize), Report>> {
-        let path = self.path(path);
+    fn policy(&mut self, settings: &SettingsFile) -> Option<Result<(Policy, usize), Report>> {
+        let path = self.path(&settings.policy);
+        let issuers: Vec<&str> = settings.issuers.iter().map(|issuer| issuer.name.as_str()).collect();
         let name = path.display().to_string();
         let bytes = match read(&path, MAX_FILE_BYTES) {
             Ok(bytes) => bytes,
@@ -365,8 +367,9 @@ impl Stage {
         let file = Document::parse(&name, bytes).and_then(|document| {
             document.read_checked(|file: &PolicyFile| match Policy::compile(file) {
                 Ok(policy) => {
+                    let mistakes = policy.unknown_issuers(&issuers);
                     compiled = Some((policy, file.rules.len()));
-                    Vec::new()
+                    mistakes
                 }
                 Err(mistakes) => mistakes,
             })

@@ -3,18 +3,16 @@
 
 mod demands;
 mod identity;
+mod rules;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::cors::{Cors, Preflight, is_origin};
-use super::document::{AllowFile, CorsFile, PolicyFile, RuleFile, Who};
-use super::path::is_invisible;
-use super::pattern::Pattern;
+use super::cors::Preflight;
+use super::document::PolicyFile;
 use super::refusals::Refusals;
-use super::route::{HostPattern, Methods, RouteTable};
-use super::{ClaimPath, Demand, Host, IdentityHeaders, Method, Reason, Refusal, RequestFacts, Rule};
-use crate::credential::CredentialKind;
+use super::route::RouteTable;
+use super::{ClaimPath, Demand, IdentityHeaders, Reason, Refusal, RequestFacts, Rule};
 use crate::mistake::Mistake;
 
 /// A compiled policy: immutable, one snapshot per decision.
@@ -29,7 +27,9 @@ pub struct Policy {
     /// The `realm` of challenges (RFC 9110 section 11.5).
     pub realm: Box<str>,
     /// The issuers that rules name, each with where it stands.
-    pub issuers: Vec<(String, Box<str>)>,
+    issuers: Vec<(String, Box<str>)>,
+    /// What works and deserves a look.
+    pub warnings: Vec<String>,
     /// What people are shown who are refused.
     pub refusals: Refusals,
     /// The names of the claims that demands and identity headers read, beside roles, scopes and tier: no others need be kept.
@@ -62,6 +62,17 @@ impl Policy {
 }
 
 impl Policy {
+    /// What is wrong if these are the names of the issuers: rules that take the word of another one would let nobody in.
+    #[must_use]
+    pub fn unknown_issuers(&self, known: &[&str]) -> Vec<Mistake> {
+        let unknown = self.issuers.iter().filter(|(_, name)| !known.contains(&&**name));
+        let mistake = |(at, name): &(String, Box<str>)| {
+            let remedy = format!("write one of the settings' issuers: {}", known.join(", "));
+            Mistake::new(at.clone(), format!("there is no issuer `{name}`"), remedy)
+        };
+        unknown.map(mistake).collect()
+    }
+
     /// Compiles a policy file.
     ///
     /// # Errors
@@ -123,11 +134,11 @@ impl Policy {
             let table = match &rule.set {
                 None => &mut routes,
                 Some(set) => {
-                    set_name(set, &at, &mut mistakes);
+                    rules::set_name(set, &at, &mut mistakes);
                     sets.entry(set.as_str().into()).or_insert_with(|| RouteTable::new(file.case_insensitive_paths))
                 }
             };
-            let rule = add_rule(rule, &at, table, &mut mistakes);
+            let rule = rules::add_rule(rule, &at, table, &mut mistakes);
             let named = rule.demands().filter_map(|demand| match demand {
                 Demand::Issuers(names) => Some(names),
                 _ => None,
@@ -140,7 +151,9 @@ impl Policy {
                 mistakes.add("rules", why, "use fewer or simpler regular expressions at one place of the paths");
             }
         }
+        let warnings = std::mem::take(&mut mistakes.warnings);
         mistakes.none_or(Self {
+            warnings,
             routes,
             sets,
             identity,
@@ -154,20 +167,28 @@ impl Policy {
 }
 
 #[derive(Default)]
-struct Mistakes(Vec<Mistake>);
+struct Mistakes {
+    found: Vec<Mistake>,
+    /// What works and deserves a look.
+    warnings: Vec<String>,
+}
 
 impl Mistakes {
     fn add(&mut self, at: impl Into<String>, what: impl Into<String>, remedy: impl Into<String>) {
-        self.0.push(Mistake::new(at, what, remedy));
+        self.found.push(Mistake::new(at, what, remedy));
+    }
+
+    fn warn(&mut self, what: String) {
+        self.warnings.push(what);
     }
 
     /// Whether nothing was found at `at` or below it.
     fn none_below(&self, at: &str) -> bool {
-        !self.0.iter().any(|mistake| mistake.at.starts_with(at))
+        !self.found.iter().any(|mistake| mistake.at.starts_with(at))
     }
 
     fn none_or<T>(self, value: T) -> Result<T, Vec<Mistake>> {
-        if self.0.is_empty() { Ok(value) } else { Err(self.0) }
+        if self.found.is_empty() { Ok(value) } else { Err(self.found) }
     }
 }
 
@@ -179,180 +200,6 @@ fn claim_path(at: String, path: &ClaimPath, mistakes: &mut Mistakes) {
             "write names joined by single dots, one URI, or a list of names",
         );
     }
-}
-
-fn add_rule(file: &RuleFile, at: &str, routes: &mut RouteTable, mistakes: &mut Mistakes) -> Arc<Rule> {
-    if !is_name(&file.id) {
-        mistakes.add(
-            format!("{at}.id"),
-            format!("`{}` is no rule id", file.id),
-            "write lower-case letters, digits, `-`, `_` and `.`",
-        );
-    }
-    let rule = Arc::new(Rule {
-        id: file.id.as_str().into(),
-        access: demands::access(&file.allow, &format!("{at}.allow"), mistakes),
-        credentials: credentials(file, at, mistakes),
-        message: message(file, at, mistakes),
-        cors: file.cors.as_ref().map(|cors| self::cors(cors, &format!("{at}.cors"), mistakes)),
-    });
-    let methods = methods(file, at, mistakes);
-    let hosts = each(&file.hosts, &format!("{at}.hosts"), "host", mistakes, host_pattern);
-    let paths = each(&file.paths, &format!("{at}.paths"), "path", mistakes, Pattern::parse);
-    for (_, host) in &hosts {
-        for (i, pattern) in &paths {
-            if let Some(earlier) = routes.add(host, pattern, &methods, &rule) {
-                mistakes.add(
-                    format!("{at}.paths[{i}]"),
-                    format!(
-                        "rule `{}` can never match here: rule `{}` has the same host, path and methods",
-                        file.id, earlier.id
-                    ),
-                    "remove one of them, or make its methods differ",
-                );
-            }
-        }
-    }
-    rule
-}
-
-/// Longest message of a rule, in bytes: a sentence or two, not a page.
-const MAX_MESSAGE_BYTES: usize = 500;
-
-fn message(file: &RuleFile, at: &str, mistakes: &mut Mistakes) -> Option<Box<str>> {
-    let message = file.message.as_deref()?;
-    if message.trim().is_empty() || message.len() > MAX_MESSAGE_BYTES || message.chars().any(is_invisible) {
-        mistakes.add(
-            format!("{at}.message"),
-            "the message is empty, too long, or holds what shows nothing",
-            format!("write one line of at most {MAX_MESSAGE_BYTES} bytes"),
-        );
-    }
-    Some(message.into())
-}
-
-fn cors(file: &CorsFile, at: &str, mistakes: &mut Mistakes) -> Cors {
-    let any = matches!(&file.origins[..], [only] if only == "*");
-    for (i, origin) in file.origins.iter().enumerate() {
-        if !any && !is_origin(origin) {
-            mistakes.add(
-                format!("{at}.origins[{i}]"),
-                format!("`{origin}` is no origin as browsers send it"),
-                "write https://app.example.com: lower case, no path, the port only if it is not the usual one; or `*` alone",
-            );
-        }
-    }
-    if file.origins.is_empty() {
-        mistakes.add(format!("{at}.origins"), "no origin may ask", "write at least one origin, or remove `cors`");
-    }
-    for (i, header) in file.headers.iter().enumerate() {
-        if header.is_empty() || !header.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b)) {
-            mistakes.add(
-                format!("{at}.headers[{i}]"),
-                format!("`{header}` is no header name"),
-                "write a name such as Authorization",
-            );
-        }
-    }
-    let origins = if any { Vec::new() } else { file.origins.iter().map(|origin| origin.as_str().into()).collect() };
-    Cors { origins, headers: file.headers.iter().map(|header| header.to_ascii_lowercase().into()).collect() }
-}
-
-/// Whether it can be named in an address, unescaped.
-fn set_name(set: &str, at: &str, mistakes: &mut Mistakes) {
-    if !is_name(set) {
-        mistakes.add(
-            format!("{at}.set"),
-            format!("`{set}` is no name of a rule set"),
-            "write lower-case letters, digits, `-`, `_` and `.`",
-        );
-    }
-}
-
-fn is_name(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_.".contains(&b))
-}
-
-/// Reads each text of a list that must not be empty.
-fn each<T>(
-    texts: &[String],
-    at: &str,
-    noun: &str,
-    mistakes: &mut Mistakes,
-    read: impl Fn(&str) -> Result<T, (String, String)>,
-) -> Vec<(usize, T)> {
-    if texts.is_empty() {
-        mistakes.add(at, format!("the rule names no {noun}"), format!("write at least one {noun}"));
-    }
-    let mut values = Vec::with_capacity(texts.len());
-    for (i, text) in texts.iter().enumerate() {
-        match read(text) {
-            Ok(value) => values.push((i, value)),
-            Err((what, remedy)) => mistakes.add(format!("{at}[{i}]"), what, remedy),
-        }
-    }
-    values
-}
-
-fn host_pattern(text: &str) -> Result<HostPattern, (String, String)> {
-    if text == "*" {
-        return Ok(HostPattern::Any);
-    }
-    let (below, name) = text.strip_prefix("*.").map_or((false, text), |suffix| (true, suffix));
-    let wrong = || {
-        (
-            format!("`{text}` is no host"),
-            "write a name such as shop.example.com (without port; punycode for non-ASCII), `*.example.com`, or `*`"
-                .to_owned(),
-        )
-    };
-    let host = Host::parse(name.as_bytes()).map_err(|_| wrong())?;
-    let has_port = !name.starts_with('[') && name.contains(':') || name.contains("]:");
-    if has_port {
-        return Err(wrong());
-    }
-    let name = host.as_str().into();
-    Ok(if below { HostPattern::Below(name) } else { HostPattern::Exact(name) })
-}
-
-fn methods(file: &RuleFile, at: &str, mistakes: &mut Mistakes) -> Methods {
-    let Some(methods) = &file.methods else {
-        return Methods::default();
-    };
-    let read = |text: &str| match Method::parse(text.as_bytes()) {
-        Ok(method) => Ok(Box::from(method.as_str())),
-        Err(_) => Err((
-            format!("`{text}` is no method that can be asked for"),
-            "write an upper-case method such as GET".to_owned(),
-        )),
-    };
-    let methods = each(methods, &format!("{at}.methods"), "method", mistakes, read);
-    Methods(methods.into_iter().map(|(_, method)| method).collect())
-}
-
-fn credentials(file: &RuleFile, at: &str, mistakes: &mut Mistakes) -> Vec<CredentialKind> {
-    let Some(kinds) = &file.credentials else {
-        return CredentialKind::DEFAULT.to_vec();
-    };
-    let at = format!("{at}.credentials");
-    let who = match &file.allow {
-        AllowFile::Who(who) => Some(*who),
-        AllowFile::Demands(demands) => demands.who,
-    };
-    if who == Some(Who::Anonymous) {
-        mistakes.add(&at, "an anonymous rule looks at no credential", "remove it, or write allow: authenticated");
-    }
-    if kinds.is_empty() {
-        mistakes.add(
-            &at,
-            "the rule takes no kind of credential",
-            "write [bearer], [cookie], or leave the key out for both",
-        );
-    }
-    if kinds.iter().enumerate().any(|(i, kind)| kinds.iter().take(i).any(|k| k == kind)) {
-        mistakes.add(&at, "a kind of credential stands twice", "name each kind once, the preferred one first");
-    }
-    kinds.clone()
 }
 
 #[cfg(test)]

@@ -59,6 +59,15 @@ impl Methods {
     }
 }
 
+/// What became of a rule that was added.
+#[derive(Debug, Default)]
+pub struct Added {
+    /// The earlier rule that hides it completely; then it was not added.
+    pub hidden_by: Option<Arc<Rule>>,
+    /// Its methods that an earlier rule has at the same place already.
+    pub taken: Vec<(Box<str>, Arc<Rule>)>,
+}
+
 /// The compiled rules.
 #[derive(Debug, Default)]
 pub struct RouteTable {
@@ -94,17 +103,10 @@ impl RouteTable {
         Self { fold_case, ..Self::default() }
     }
 
-    /// Adds `rule` for one host pattern and one path pattern. Gives back the earlier rule that
-    /// hides it completely, if there is one; then nothing was added.
-    pub fn add(
-        &mut self,
-        host: &HostPattern,
-        pattern: &Pattern,
-        methods: &Methods,
-        rule: &Arc<Rule>,
-    ) -> Option<Arc<Rule>> {
+    /// Adds `rule` for one host pattern and one path pattern, unless an earlier rule hides it completely.
+    pub fn add(&mut self, host: &HostPattern, pattern: &Pattern, methods: &Methods, rule: &Arc<Rule>) -> Added {
         let fold = self.fold_case;
-        let mut node = self.trie(host)?;
+        let Some(mut node) = self.trie(host) else { return Added::default() };
         for segment in &pattern.segments {
             node = match segment {
                 Segment::Literal(text) if fold => node.literals.entry(folded(text).into()).or_default(),
@@ -116,13 +118,18 @@ impl RouteTable {
         let entries = if pattern.rest { &mut node.rest } else { &mut node.here };
         let hidden_by = entries.iter().find(|earlier| earlier.methods.hide(methods));
         if let Some(earlier) = hidden_by {
-            return Some(Arc::clone(&earlier.rule));
+            return Added { hidden_by: Some(Arc::clone(&earlier.rule)), taken: Vec::new() };
         }
+        let taken = methods.0.iter().filter_map(|method| {
+            let earlier = entries.iter().find(|earlier| earlier.methods.0.contains(method))?;
+            Some((method.clone(), Arc::clone(&earlier.rule)))
+        });
+        let taken = taken.collect();
         let entry = Entry { methods: methods.clone(), rule: Arc::clone(rule) };
         let named = entries.iter().filter(|entry| !entry.methods.0.is_empty()).count();
         let position = if methods.0.is_empty() { entries.len() } else { named };
         entries.insert(position, entry);
-        None
+        Added { hidden_by: None, taken }
     }
 
     /// Makes it ready for questions. Call it once, after the last rule.

@@ -19,7 +19,7 @@ fn table(rows: &[(&str, &str, &str, &[&str])]) -> RouteTable {
         let methods = Methods(methods.iter().map(|m| Box::from(*m)).collect());
         let host = host_pattern(host);
         assert!(
-            table.add(&host, &Pattern::parse(path).expect("pattern"), &methods, &rule(id)).is_none(),
+            table.add(&host, &Pattern::parse(path).expect("pattern"), &methods, &rule(id)).hidden_by.is_none(),
             "{id} is hidden"
         );
     }
@@ -149,15 +149,17 @@ fn a_rule_that_can_never_match_is_given_back() {
     let mut table = RouteTable::new(false);
     let (host, path) = (HostPattern::Any, Pattern::parse("/a").expect("pattern"));
     let named = |m: &[&str]| Methods(m.iter().map(|m| Box::from(*m)).collect());
-    assert!(table.add(&host, &path, &named(&["GET", "POST"]), &rule("first")).is_none());
-    assert!(table.add(&host, &path, &Methods::default(), &rule("rest")).is_none());
-    assert!(table.add(&host, &path, &named(&["POST", "PUT"]), &rule("put")).is_none());
+    assert!(table.add(&host, &path, &named(&["GET", "POST"]), &rule("first")).hidden_by.is_none());
+    assert!(table.add(&host, &path, &Methods::default(), &rule("rest")).hidden_by.is_none());
+    let put = table.add(&host, &path, &named(&["POST", "PUT"]), &rule("put"));
+    let taken: Vec<_> = put.taken.iter().map(|(method, rule)| (&**method, &*rule.id)).collect();
+    assert_eq!((put.hidden_by, taken), (None, vec![("POST", "first")]));
     assert_eq!(
-        table.add(&host, &path, &named(&["HEAD"]), &rule("head")).map(|r| r.id.to_string()).as_deref(),
+        table.add(&host, &path, &named(&["HEAD"]), &rule("head")).hidden_by.map(|r| r.id.to_string()).as_deref(),
         Some("first")
     );
     assert_eq!(
-        table.add(&host, &path, &Methods::default(), &rule("again")).map(|r| r.id.to_string()).as_deref(),
+        table.add(&host, &path, &Methods::default(), &rule("again")).hidden_by.map(|r| r.id.to_string()).as_deref(),
         Some("rest")
     );
 }
