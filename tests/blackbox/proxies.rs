@@ -40,6 +40,7 @@ mod load_balancer;
 mod outage;
 mod parity;
 mod paths;
+mod policy;
 mod refusals;
 mod request_id;
 mod transports;
