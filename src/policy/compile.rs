@@ -9,6 +9,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::cors::Preflight;
+use super::demand::Patterns;
 use super::document::PolicyFile;
 use super::refusals::Refusals;
 use super::route::RouteTable;
@@ -120,7 +121,7 @@ impl Policy {
             .filter_map(ClaimPath::first)
             .map(Into::into)
             .collect();
-        let mut issuers = Vec::new();
+        let (mut issuers, regexes) = (Vec::new(), Patterns::default());
         let mut ids: HashMap<&str, usize> = HashMap::new();
         for (index, rule) in file.rules.iter().enumerate() {
             let at = format!("rules[{index}]");
@@ -138,7 +139,7 @@ impl Policy {
                     sets.entry(set.as_str().into()).or_insert_with(|| RouteTable::new(file.case_insensitive_paths))
                 }
             };
-            let rule = rules::add_rule(rule, &at, table, &mut mistakes);
+            let rule = rules::add_rule(rule, &at, &regexes, table, &mut mistakes);
             let named = rule.demands().filter_map(|demand| match demand {
                 Demand::Issuers(names) => Some(names),
                 _ => None,

@@ -12,7 +12,7 @@ use ipnet::IpNet;
 
 use super::{ClaimPath, Facts, Principal, Reason};
 
-pub use claim_test::{ClaimTest, Pattern};
+pub use claim_test::{ClaimTest, Pattern, Patterns};
 pub use email::EmailDomains;
 pub use freshness::Freshness;
 pub use moments::{Hours, Span};

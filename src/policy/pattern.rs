@@ -1,7 +1,7 @@
 //! Path patterns: `/orders/{id}/**`.
 
 use super::CanonicalPath;
-use super::demand::Pattern as Regex;
+use super::demand::{Pattern as Regex, Patterns as Regexes};
 
 /// One segment of a pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,11 +24,11 @@ pub struct Pattern {
 }
 
 impl Pattern {
-    /// Reads a pattern as an operator writes it.
+    /// Reads a pattern as an operator writes it; its regular expressions come from `regexes`.
     ///
     /// # Errors
     /// What is wrong, and what to write instead.
-    pub fn parse(text: &str) -> Result<Self, (String, String)> {
+    pub fn parse(text: &str, regexes: &Regexes) -> Result<Self, (String, String)> {
         let Some(inner) = text.strip_prefix('/') else {
             return Err((format!("the path `{text}` does not start with `/`"), format!("write `/{text}`")));
         };
@@ -42,13 +42,13 @@ impl Pattern {
             if part == "**" && i == last {
                 pattern.rest = true;
             } else {
-                pattern.segments.push(Self::segment(text, part)?);
+                pattern.segments.push(Self::segment(text, part, regexes)?);
             }
         }
         Ok(pattern)
     }
 
-    fn segment(pattern: &str, part: &str) -> Result<Segment, (String, String)> {
+    fn segment(pattern: &str, part: &str, regexes: &Regexes) -> Result<Segment, (String, String)> {
         let wrong = |what: String, remedy: &str| Err((what, remedy.to_owned()));
         if let Some(name) = part.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
             let (name, regex) = name.split_once(':').map_or((name, None), |(name, regex)| (name, Some(regex)));
@@ -58,7 +58,7 @@ impl Pattern {
                     "write `{name}` with letters, digits, `_` or `-`",
                 );
             }
-            return match regex.map(Regex::compile) {
+            return match regex.map(|regex| regexes.compile(regex)) {
                 None => Ok(Segment::Any),
                 Some(Ok(regex)) if regex.matches("") => wrong(
                     format!("`{part}` in `{pattern}` matches an empty segment, which no path has"),
@@ -129,7 +129,7 @@ mod tests {
             ("/caf%C3%A9/é/a%20b", vec![literal("café"), literal("é"), literal("a b")], false),
         ];
         for (text, segments, rest) in table {
-            assert_eq!(Pattern::parse(text), Ok(Pattern { segments, rest }), "{text}");
+            assert_eq!(Pattern::parse(text, &Regexes::default()), Ok(Pattern { segments, rest }), "{text}");
         }
     }
 
@@ -154,7 +154,7 @@ mod tests {
             "/a?x",
             "/%zz",
         ] {
-            assert!(Pattern::parse(text).is_err(), "{text}");
+            assert!(Pattern::parse(text, &Regexes::default()).is_err(), "{text}");
         }
     }
 }

@@ -83,7 +83,7 @@ struct Node {
     literals: HashMap<Box<str>, Node, ahash::RandomState>,
     /// In file order.
     matching: BTreeMap<usize, (Regex, Node)>,
-    /// All of `matching` in one automaton, so that one pass over the segment tells which match.
+    /// All of `matching` in one automaton, so that one pass over the segment tells which match; none if there is only one.
     matching_set: Option<RegexSet>,
     any: Option<Box<Node>>,
     here: Vec<Entry>,
@@ -188,8 +188,11 @@ impl Node {
         };
         let literal = self.literals.get(segment).and_then(|node| node.descend(segments.clone()));
         let matching = || {
-            let matches = self.matching_set.as_ref()?.matches(segment);
-            matches.iter().find_map(|i| self.matching.get(&i)?.1.descend(segments.clone()))
+            let Some(set) = &self.matching_set else {
+                let (regex, node) = self.matching.get(&0)?;
+                return regex.matches(segment).then(|| node.descend(segments.clone())).flatten();
+            };
+            set.matches(segment).iter().find_map(|i| self.matching.get(&i)?.1.descend(segments.clone()))
         };
         literal.or_else(matching).or_else(|| self.any.as_ref()?.descend(segments.clone())).or(all_below)
     }
@@ -202,7 +205,8 @@ impl Node {
     }
 
     fn finish(&mut self, fold: bool) -> Result<(), String> {
-        if !self.matching.is_empty() {
+        // Of one that ignores case, the pattern itself would not do.
+        if self.matching.len() > 1 || (fold && !self.matching.is_empty()) {
             let sources = self.matching.values().map(|(regex, _)| format!("^(?:{})$", regex.source()));
             let set = RegexSetBuilder::new(sources).case_insensitive(fold).size_limit(MAX_SET_BYTES).build();
             self.matching_set = Some(set.map_err(|error| error.to_string())?);

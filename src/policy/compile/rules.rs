@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{Mistakes, demands};
 use crate::credential::CredentialKind;
 use crate::policy::cors::{Cors, is_origin};
+use crate::policy::demand::Patterns;
 use crate::policy::document::{AllowFile, CorsFile, RuleFile, Who};
 use crate::policy::path::is_invisible;
 use crate::policy::pattern::Pattern;
@@ -12,7 +13,13 @@ use crate::policy::route::{HostPattern, Methods, RouteTable};
 use crate::policy::{Host, Method, Rule};
 
 /// Compiles a rule and puts it where requests find it.
-pub(super) fn add_rule(file: &RuleFile, at: &str, routes: &mut RouteTable, mistakes: &mut Mistakes) -> Arc<Rule> {
+pub(super) fn add_rule(
+    file: &RuleFile,
+    at: &str,
+    regexes: &Patterns,
+    routes: &mut RouteTable,
+    mistakes: &mut Mistakes,
+) -> Arc<Rule> {
     if !is_name(&file.id) {
         mistakes.add(
             format!("{at}.id"),
@@ -29,7 +36,7 @@ pub(super) fn add_rule(file: &RuleFile, at: &str, routes: &mut RouteTable, mista
     });
     let methods = methods(file, at, mistakes);
     let hosts = each(&file.hosts, &format!("{at}.hosts"), "host", mistakes, host_pattern);
-    let paths = each(&file.paths, &format!("{at}.paths"), "path", mistakes, Pattern::parse);
+    let paths = each(&file.paths, &format!("{at}.paths"), "path", mistakes, |text| Pattern::parse(text, regexes));
     let everything = |(_, pattern): &(usize, Pattern)| pattern.rest && pattern.segments.is_empty();
     if rule.access.who == Who::Anonymous && rule.access.demands.is_empty() && paths.iter().any(everything) {
         mistakes.warn(format!("{at}.allow: rule `{}` lets everybody in everywhere that no other rule names", file.id));

@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::policy::{CanonicalPath, Host};
+use crate::policy::{CanonicalPath, Host, Method};
 
 fn compile(policy: Value) -> Result<Policy, Vec<String>> {
     let file: PolicyFile = serde_json::from_value(policy).expect("the shape is right");

@@ -1,8 +1,11 @@
 //! What a claim must be.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 
-use regex::Regex;
+use regex::{Regex, RegexBuilder};
 use serde_json::Value;
 
 /// A test of one claim.
@@ -55,7 +58,7 @@ impl fmt::Display for ClaimTest {
 /// A regular expression that a text matches whole: anchored at both ends here, since nobody forgets both anchors twice.
 #[derive(Debug, Clone)]
 pub struct Pattern {
-    source: Box<str>,
+    source: Arc<str>,
     regex: Regex,
 }
 
@@ -70,12 +73,11 @@ impl Pattern {
     /// What the engine says, on one line.
     pub fn compile(source: &str) -> Result<Self, String> {
         // The text alone must be a pattern, lest a lone `)` closes the group that anchors it.
-        let build = |text: &str| regex::RegexBuilder::new(text).size_limit(Self::MAX_BYTES).build();
-        let compiled = build(source).and_then(|_| build(&format!("^(?:{source})$")));
-        let regex = compiled.map_err(|error| {
-            let said = error.to_string();
-            said.lines().last().unwrap_or("it cannot be read").trim_start_matches("error: ").to_owned()
-        })?;
+        let last_line =
+            |said: String| said.lines().last().unwrap_or("it cannot be read").trim_start_matches("error: ").to_owned();
+        regex_syntax::parse(source).map_err(|error| last_line(error.to_string()))?;
+        let regex = RegexBuilder::new(&format!("^(?:{source})$")).size_limit(Self::MAX_BYTES).build();
+        let regex = regex.map_err(|error| last_line(error.to_string()))?;
         Ok(Self { source: source.into(), regex })
     }
 
@@ -89,6 +91,25 @@ impl Pattern {
     #[must_use]
     pub fn source(&self) -> &str {
         &self.source
+    }
+}
+
+/// The patterns of one policy: each text is compiled once, since policies say `[0-9]+` in a thousand places.
+#[derive(Debug, Default)]
+pub struct Patterns(RefCell<HashMap<Box<str>, Pattern>>);
+
+impl Patterns {
+    /// The pattern of this text.
+    ///
+    /// # Errors
+    /// As [`Pattern::compile`].
+    pub fn compile(&self, source: &str) -> Result<Pattern, String> {
+        if let Some(known) = self.0.borrow().get(source) {
+            return Ok(known.clone());
+        }
+        let pattern = Pattern::compile(source)?;
+        self.0.borrow_mut().insert(source.into(), pattern.clone());
+        Ok(pattern)
     }
 }
 

@@ -1,4 +1,5 @@
 use super::super::Access;
+use super::super::demand::Patterns;
 use super::super::document::Who;
 use super::*;
 
@@ -19,7 +20,10 @@ fn table(rows: &[(&str, &str, &str, &[&str])]) -> RouteTable {
         let methods = Methods(methods.iter().map(|m| Box::from(*m)).collect());
         let host = host_pattern(host);
         assert!(
-            table.add(&host, &Pattern::parse(path).expect("pattern"), &methods, &rule(id)).hidden_by.is_none(),
+            table
+                .add(&host, &Pattern::parse(path, &Patterns::default()).expect("pattern"), &methods, &rule(id))
+                .hidden_by
+                .is_none(),
             "{id} is hidden"
         );
     }
@@ -120,7 +124,7 @@ fn a_host_that_is_named_does_not_fall_through_to_a_laxer_one() {
 fn t_b2_the_host_table_answers_alike_whatever_its_size() {
     for size in [1_usize, 99, 101, 10_000] {
         let mut table = RouteTable::new(false);
-        let pattern = Pattern::parse("/**").expect("pattern");
+        let pattern = Pattern::parse("/**", &Patterns::default()).expect("pattern");
         for i in 0..size {
             let host = HostPattern::Exact(format!("h{i}.example.com").into());
             table.add(&host, &pattern, &Methods::default(), &rule(&format!("r{i}")));
@@ -137,8 +141,13 @@ fn t_b2_the_host_table_answers_alike_whatever_its_size() {
 fn t_a14_folded_case_folds_escapes_too() {
     let mut table = RouteTable::new(true);
     let all = HostPattern::Any;
-    table.add(&all, &Pattern::parse("/**").expect("pattern"), &Methods::default(), &rule("lax"));
-    table.add(&all, &Pattern::parse("/Admin/{id}").expect("pattern"), &Methods::default(), &rule("strict"));
+    table.add(&all, &Pattern::parse("/**", &Patterns::default()).expect("pattern"), &Methods::default(), &rule("lax"));
+    table.add(
+        &all,
+        &Pattern::parse("/Admin/{id}", &Patterns::default()).expect("pattern"),
+        &Methods::default(),
+        &rule("strict"),
+    );
     for path in ["/ADMIN/x", "/%41dmin/x", "/admin/X", "/aDMIN/x/"] {
         assert_eq!(find(&table, "GET", "h", path).as_deref(), Some("strict"), "{path}");
     }
@@ -147,7 +156,7 @@ fn t_a14_folded_case_folds_escapes_too() {
 #[test]
 fn a_rule_that_can_never_match_is_given_back() {
     let mut table = RouteTable::new(false);
-    let (host, path) = (HostPattern::Any, Pattern::parse("/a").expect("pattern"));
+    let (host, path) = (HostPattern::Any, Pattern::parse("/a", &Patterns::default()).expect("pattern"));
     let named = |m: &[&str]| Methods(m.iter().map(|m| Box::from(*m)).collect());
     assert!(table.add(&host, &path, &named(&["GET", "POST"]), &rule("first")).hidden_by.is_none());
     assert!(table.add(&host, &path, &Methods::default(), &rule("rest")).hidden_by.is_none());
