@@ -130,6 +130,7 @@ fn service(keys: &[&Signer], mebibytes: u64) -> Arc<Decisions> {
         keys: loaded.keys,
         introspectors: loaded.introspectors,
         register: None,
+        reloads: Arc::default(),
     };
     Arc::new(Decisions {
         trusted_proxies: loaded.trusted_proxies,
@@ -137,7 +138,7 @@ fn service(keys: &[&Signer], mebibytes: u64) -> Arc<Decisions> {
         metrics: Arc::new(Metrics::new(observed)),
         lifecycle,
         audit,
-        headers: Headers::of(gate.policy()),
+        headers: Headers::of(&gate.in_force().policy),
         gate,
     })
 }

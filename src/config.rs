@@ -11,5 +11,5 @@ pub mod period;
 pub mod report;
 pub mod settings;
 
-pub use load::{Loaded, load};
+pub use load::{Loaded, Part, Source, load};
 pub use report::Report;

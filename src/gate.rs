@@ -6,8 +6,12 @@ pub mod authenticate;
 pub mod cache;
 pub mod ports;
 
-pub use authenticate::Authenticator;
+pub use authenticate::{Authenticator, Kept};
 pub use ports::{Introspection, Keys, NoRevocations, Revocations};
+
+use std::sync::Arc;
+
+use arc_swap::{ArcSwap, Guard};
 
 use crate::clock::UnixTime;
 use crate::credential::Presented;
@@ -25,25 +29,46 @@ pub struct Ask<'a> {
     pub presented: Presented<'a>,
 }
 
-/// The gate: a policy and the means to tell who is asking.
+/// A policy in force. Whoever decides loads one, once, and takes everything from it: the rule, the answer and its headers.
+#[derive(Debug)]
+pub struct InForce {
+    /// The policy.
+    pub policy: Policy,
+    /// Which one it is, for people.
+    pub version: Box<str>,
+    kept: Kept,
+}
+
+/// The gate: a policy, which can be exchanged, and the means to tell who is asking.
 #[derive(Debug)]
 pub struct Gate {
-    policy: Policy,
+    in_force: ArcSwap<InForce>,
     authenticator: Authenticator,
 }
 
 impl Gate {
-    /// A gate for `policy`; `authenticator` keeps the claims that it reads.
+    /// A gate for `policy`, which is called `version`.
     #[must_use]
-    pub fn new(policy: Policy, mut authenticator: Authenticator) -> Self {
-        authenticator.keep_claims(&policy.claims);
-        Self { policy, authenticator }
+    pub fn new(policy: Policy, version: &str, authenticator: Authenticator) -> Self {
+        let kept = Kept::new(&policy.claims);
+        Self { in_force: ArcSwap::from_pointee(InForce { policy, version: version.into(), kept }), authenticator }
     }
 
-    /// The policy in force.
+    /// The policy in force. Neither waits nor allocates; what is loaded stays as it is while others are put in force.
     #[must_use]
-    pub fn policy(&self) -> &Policy {
-        &self.policy
+    pub fn in_force(&self) -> Guard<Arc<InForce>> {
+        self.in_force.load()
+    }
+
+    /// Puts the policy of another gate in force, for every decision that begins from now on. Proofs in the cache serve on, if
+    /// both policies read the same claims.
+    pub fn exchange(&self, other: Self) {
+        let mut new = other.in_force.into_inner();
+        let old = self.in_force.load();
+        if let Some(new) = Arc::get_mut(&mut new).filter(|new| new.policy.claims == old.policy.claims) {
+            new.kept = old.kept.clone();
+        }
+        self.in_force.store(new);
     }
 
     /// How the asker is told.
@@ -52,22 +77,23 @@ impl Gate {
         &self.authenticator
     }
 
-    /// Decides. Both halves of a chain and the whole take this one way.
+    /// Decides under one policy. Both halves of a chain and the whole take this one way.
     ///
     /// # Errors
     /// The refusal.
-    pub async fn decide(&self, ask: &Ask<'_>, now: UnixTime) -> Decision {
-        let rule = match (self.policy.route(&ask.facts), &ask.facts.preflight) {
+    pub async fn decide(&self, in_force: &InForce, ask: &Ask<'_>, now: UnixTime) -> Decision {
+        let InForce { policy, kept, .. } = in_force;
+        let rule = match (policy.route(&ask.facts), &ask.facts.preflight) {
             // A rule that names OPTIONS is asked first.
             (Err(Refusal { reason: Reason::NoRule, .. }), Some(preflight)) => {
-                return self.policy.route_announced(&ask.facts, preflight)?.grant_preflight(ask.step, preflight);
+                return policy.route_announced(&ask.facts, preflight)?.grant_preflight(ask.step, preflight);
             }
             (rule, _) => rule?,
         };
         let principal = match rule.access.who {
             Who::Anonymous => None,
             Who::Optional | Who::Authenticated => {
-                match self.authenticator.principal(&rule.credentials, &ask.presented, now).await {
+                match self.authenticator.principal(&rule.credentials, &ask.presented, kept, now).await {
                     Ok(principal) => Some(principal),
                     // Only who presents nothing is a stranger: what does not hold is refused (T-F7).
                     Err(Reason::NoCredential) if rule.access.who == Who::Optional => None,
@@ -75,6 +101,9 @@ impl Gate {
                 }
             }
         };
-        rule.grant(ask.step, principal, &ask.facts, now, &self.policy.identity)
+        rule.grant(ask.step, principal, &ask.facts, now, &policy.identity)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@ pub mod decisions;
 pub mod lifecycle;
 pub mod metrics;
 pub mod public;
+pub mod reload;
 pub mod request_id;
 pub mod span;
 
@@ -18,6 +19,7 @@ use std::time::Duration;
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::http::KeepAlive;
 use actix_web::{App, HttpServer, web};
+use tokio::sync::Notify;
 use tracing_actix_web::TracingLogger;
 
 use crate::config::Loaded;
@@ -28,6 +30,7 @@ use audit_log::AuditLog;
 use decisions::{Decisions, Headers};
 use lifecycle::Lifecycle;
 use metrics::{Metrics, Observed};
+use reload::{Reloader, Reloads};
 use span::Span;
 
 /// How many connections may wait to be accepted: Traefik opens one per parallel check beyond two.
@@ -57,10 +60,16 @@ pub struct Running {
     servers: Vec<ServerHandle>,
     lifecycle: Arc<Lifecycle>,
     audit: Arc<AuditLog>,
+    reload: Arc<Notify>,
     not_ready_for: Duration,
 }
 
 impl Running {
+    /// Has policy and keys read again now, whether they seem to have changed or not.
+    pub fn reload(&self) {
+        self.reload.notify_one();
+    }
+
     /// Ends it: not ready, still answering for a while, then no new connections, running requests
     /// to their end, the audit log to its last line.
     pub async fn stop(self) {
@@ -78,7 +87,7 @@ impl Running {
 /// # Errors
 /// If an address cannot be bound.
 pub async fn start(loaded: Loaded, audit: AuditLog) -> io::Result<Running> {
-    let Loaded { gate, trusted_proxies, settings, certificates, keys, sources, introspectors, .. } = loaded;
+    let Loaded { gate, trusted_proxies, settings, certificates, keys, sources, introspectors, source, .. } = loaded;
     let (revocations, admin_token) = (loaded.revocations, loaded.admin_token);
     let gate: Arc<Gate> = Arc::new(gate);
     let register = match revocations {
@@ -87,6 +96,7 @@ pub async fn start(loaded: Loaded, audit: AuditLog) -> io::Result<Running> {
     };
     let lifecycle = Arc::new(Lifecycle::default());
     let audit = Arc::new(audit);
+    let reloads = Arc::new(Reloads::default());
     let metrics = Arc::new(Metrics::new(Observed {
         gate: Arc::clone(&gate),
         lifecycle: Arc::clone(&lifecycle),
@@ -94,6 +104,7 @@ pub async fn start(loaded: Loaded, audit: AuditLog) -> io::Result<Running> {
         keys: Arc::clone(&keys),
         introspectors,
         register: register.clone(),
+        reloads: Arc::clone(&reloads),
     }));
     let drain = settings.shutdown.drain.0;
 
@@ -105,7 +116,7 @@ pub async fn start(loaded: Loaded, audit: AuditLog) -> io::Result<Running> {
         lifecycle: Arc::clone(&lifecycle),
         metrics: Arc::clone(&metrics),
         audit: Arc::clone(&audit),
-        headers: Headers::of(gate.policy()),
+        headers: Headers::of(&gate.in_force().policy),
     });
     let mut server = HttpServer::new(move || {
         let service = Arc::clone(&service);
@@ -117,6 +128,10 @@ pub async fn start(loaded: Loaded, audit: AuditLog) -> io::Result<Running> {
         server = server.workers(workers);
     }
     let (decisions, decisions_server) = bind(server, "decisions", listener.address, certificates.decisions, drain)?;
+
+    let reload = Arc::new(Notify::new());
+    let reloader =
+        Reloader { source, gate: Arc::clone(&gate), keys: Arc::clone(&keys), reloads, wanted: Arc::clone(&reload) };
 
     let listener = &settings.listeners.admin;
     let bearer = admin_token.map(|token| Bearer::new(&token)).transpose()?;
@@ -156,6 +171,7 @@ pub async fn start(loaded: Loaded, audit: AuditLog) -> io::Result<Running> {
     if let Some(register) = register {
         actix_web::rt::spawn(register.keep());
     }
+    actix_web::rt::spawn(reloader.keep(settings.reload.watch));
     lifecycle.listening();
     let version = env!("CARGO_PKG_VERSION");
     tracing::info!(%decisions, %admin, public = public.map(tracing::field::display), version, "listening");
@@ -166,6 +182,7 @@ pub async fn start(loaded: Loaded, audit: AuditLog) -> io::Result<Running> {
         servers,
         lifecycle,
         audit,
+        reload,
         not_ready_for: settings.shutdown.not_ready_for.0,
     })
 }

@@ -3,7 +3,10 @@
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::path::Path;
+use std::pin::pin;
 use std::process::ExitCode;
+
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Configured, EXIT_CONFIG, EXIT_FAILED, complain};
 use crate::config::settings::{AuditFile, AuditTo};
@@ -11,7 +14,7 @@ use crate::config::{self, Loaded};
 use crate::server::audit_log::AuditLog;
 use crate::{server, telemetry};
 
-/// Serves until SIGTERM or SIGINT.
+/// Serves until SIGTERM or SIGINT; reads policy and keys again at SIGHUP.
 #[must_use]
 pub fn run(configured: &Configured) -> ExitCode {
     let loaded = match config::load(&configured.config, &configured.flags()) {
@@ -37,8 +40,16 @@ pub fn run(configured: &Configured) -> ExitCode {
 
 async fn serve(loaded: Loaded, beside: &Path) -> io::Result<()> {
     let audit = audit_log(&loaded.settings.audit, beside)?;
+    // Before it is known that it listens: who hears that may send the signal, which otherwise ends a process.
+    let mut reload = signal(SignalKind::hangup())?;
     let running = server::start(loaded, audit).await?;
-    let signal = stop_signal().await?;
+    let mut stop = pin!(stop_signal());
+    let signal = loop {
+        tokio::select! {
+            signal = &mut stop => break signal?,
+            Some(()) = reload.recv() => running.reload(),
+        }
+    };
     tracing::info!(signal, "stopping");
     running.stop().await;
     tracing::info!("stopped");
@@ -63,7 +74,6 @@ fn audit_log(settings: &AuditFile, beside: &Path) -> io::Result<AuditLog> {
 
 /// Waits for the signal that ends a service.
 pub(super) async fn stop_signal() -> io::Result<&'static str> {
-    use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::select! {

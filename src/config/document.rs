@@ -75,6 +75,14 @@ impl Document {
         self.root.nearest(path).origin.clone()
     }
 
+    /// Where another document says something else: paths such as `issuers[0].audiences[1]`.
+    #[must_use]
+    pub fn differing(&self, other: &Self) -> Vec<String> {
+        let mut found = Vec::new();
+        self.root.differing(&other.root, &mut Vec::new(), &mut found);
+        found
+    }
+
     /// A report of mistakes found later, in what was read from this document.
     #[must_use]
     pub fn report(&self, mistakes: Vec<Mistake>) -> Report {

@@ -4,7 +4,9 @@ mod files;
 mod introspection;
 mod issuers;
 mod keys;
+mod policy;
 mod revocations;
+mod source;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -23,11 +25,14 @@ use crate::introspection::{Introspector, Introspectors};
 use crate::keys::refresh::Refresher;
 use crate::keys::{KeyStore, file};
 use crate::mistake::Mistake;
-use crate::policy::{Policy, PolicyFile};
+use crate::policy::Policy;
 use crate::protocol::TrustedProxies;
 use crate::revocations::{Kind, Setup};
 use crate::tls::Certificate;
 use crate::token::Issuer;
+use policy::Compiled;
+pub use source::{Part, Source};
+use source::{Seen, digest};
 
 /// What the command line says over the file and the environment: dotted path and value.
 pub type Flags = Vec<(String, String)>;
@@ -57,6 +62,8 @@ pub struct Loaded {
     pub revocations: Option<Setup>,
     /// The token of whoever may change something through the admin listener.
     pub admin_token: Option<SecretSlice<u8>>,
+    /// Where all of this came from, to be read again.
+    pub source: Source,
 }
 
 /// The certificates of the listeners that speak TLS.
@@ -96,7 +103,8 @@ const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
 /// All mistakes of all files.
 pub fn load(path: &Path, flags: &Flags) -> Result<Loaded, Report> {
     let variables = environment::settings().map_err(|why| Report::plain("environment", why))?;
-    let document = open(path)?.layered(&variables, flags)?;
+    let (document, digest) = open(path)?;
+    let document = document.layered(&variables, flags)?;
     let mut made = None;
     let settings = document.read_checked(|settings| {
         let (parts, mistakes) = make(settings, path.parent().unwrap_or(Path::new("")));
@@ -105,7 +113,11 @@ pub fn load(path: &Path, flags: &Flags) -> Result<Loaded, Report> {
     });
     let policy = made.as_mut().and_then(|parts| parts.policy.take());
     match (settings, made, policy) {
-        (Ok(settings), Some(parts), Some(Ok((policy, rules)))) => assemble(path, settings, parts, policy, rules),
+        (Ok(settings), Some(mut parts), Some(Ok(policy))) => {
+            let settings_file = Seen::new(Part::Settings, path, digest);
+            let files = [settings_file].into_iter().chain(std::mem::take(&mut parts.files)).collect();
+            assemble(settings, parts, policy, Source::new(path, flags, document, files))
+        }
         (Ok(_), _, Some(Err(report))) | (Err(report), _, None | Some(Ok(_))) => Err(report),
         (Err(report), _, Some(Err(policy))) => Err(report.merge(policy)),
         (Ok(_), ..) => Err(Report::plain(path.display().to_string(), "the settings name no policy")),
@@ -123,7 +135,8 @@ struct Parts {
     revocations: Option<Kind>,
     admin_token: Option<SecretSlice<u8>>,
     warnings: Vec<String>,
-    policy: Option<Result<(Policy, usize), Report>>,
+    policy: Option<Result<Compiled, Report>>,
+    files: Vec<Seen>,
 }
 
 fn make(settings: &SettingsFile, beside: &Path) -> (Parts, Vec<Mistake>) {
@@ -138,7 +151,7 @@ fn make(settings: &SettingsFile, beside: &Path) -> (Parts, Vec<Mistake>) {
     };
     let (revocations, admin_token) = (stage.revocations(settings), stage.admin_token(&settings.listeners.admin));
     let policy = stage.policy(settings);
-    let Stage { mistakes, warnings, sources, introspectors, .. } = stage;
+    let Stage { mistakes, warnings, sources, introspectors, files, .. } = stage;
     let parts = Parts {
         trusted_proxies,
         issuers,
@@ -150,21 +163,23 @@ fn make(settings: &SettingsFile, beside: &Path) -> (Parts, Vec<Mistake>) {
         admin_token,
         warnings,
         policy,
+        files,
     };
     (parts, mistakes)
 }
 
-fn assemble(path: &Path, settings: SettingsFile, parts: Parts, policy: Policy, rules: usize) -> Result<Loaded, Report> {
+fn assemble(settings: SettingsFile, parts: Parts, compiled: Compiled, source: Source) -> Result<Loaded, Report> {
+    let Compiled { policy, rules, version } = compiled;
     let Parts { trusted_proxies, issuers, keys, certificates, sources, admin_token, mut warnings, .. } = parts;
     warnings.extend(renamed_headers(&policy));
     warnings.extend(policy.warnings.iter().map(|warning| format!("{}: {warning}", settings.policy.display())));
-    let unusable = || Report::plain(path.display().to_string(), "trusted_proxies cannot be used");
+    let unusable = || source.report("trusted_proxies cannot be used");
     let trusted_proxies = trusted_proxies.ok_or_else(unusable)?;
     let max_bytes = settings.stores.verified_tokens.max_mebibytes.saturating_mul(1024 * 1024);
-    let cache = TokenCache::new(max_bytes, random(path)?);
+    let cache = TokenCache::new(max_bytes, random(&source)?);
     let keys = Arc::new(KeyStore::new(keys));
     let cookie_name = &settings.credentials.cookie_name;
-    let hash_key = random(path)?;
+    let hash_key = random(&source)?;
     let revocations = settings.revocations.as_ref().zip(parts.revocations);
     let revocations = revocations.map(|(file, store)| revocations::setup(file, store, hash_key));
     let revoked = revocations.as_ref().map_or_else(
@@ -175,7 +190,7 @@ fn assemble(path: &Path, settings: SettingsFile, parts: Parts, policy: Policy, r
     let asking = Arc::clone(&introspectors) as Arc<dyn Introspection>;
     let known = Arc::clone(&keys) as Arc<dyn Keys>;
     let authenticator = Authenticator::new(issuers, known, asking, revoked, cache, cookie_name);
-    let gate = Gate::new(policy, authenticator);
+    let gate = Gate::new(policy, &version, authenticator);
     Ok(Loaded {
         gate,
         trusted_proxies,
@@ -188,6 +203,7 @@ fn assemble(path: &Path, settings: SettingsFile, parts: Parts, policy: Policy, r
         admin_token,
         rules,
         certificates,
+        source,
     })
 }
 
@@ -205,19 +221,18 @@ fn renamed_headers(policy: &Policy) -> Option<String> {
     })
 }
 
-fn random(path: &Path) -> Result<[u8; 16], Report> {
+fn random(source: &Source) -> Result<[u8; 16], Report> {
     let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(|error| {
-        Report::plain(path.display().to_string(), format!("the system gives no random bytes: {error}"))
-    })?;
+    getrandom::fill(&mut bytes).map_err(|error| source.report(format!("the system gives no random bytes: {error}")))?;
     Ok(bytes)
 }
 
 /// Opens and parses a YAML file.
-fn open(path: &Path) -> Result<Document, Report> {
+fn open(path: &Path) -> Result<(Document, source::Digest), Report> {
     let name = path.display().to_string();
     let bytes = read(path, MAX_FILE_BYTES).map_err(|why| Report::plain(&name, why))?;
-    Document::parse(&name, bytes)
+    let digest = digest(&bytes);
+    Ok((Document::parse(&name, bytes)?, digest))
 }
 
 /// Reads a regular file of bounded size.
@@ -239,6 +254,7 @@ struct Stage {
     warnings: Vec<String>,
     sources: Vec<Refresher>,
     introspectors: Vec<Option<Introspector>>,
+    files: Vec<Seen>,
 }
 
 impl Stage {
@@ -347,37 +363,6 @@ impl Stage {
                 );
                 None
             }
-        }
-    }
-
-    /// The policy, or what is wrong in its file; none if there is no such file, which is a mistake of the settings.
-    fn policy(&mut self, settings: &SettingsFile) -> Option<Result<(Policy, usize), Report>> {
-        let path = self.path(&settings.policy);
-        let issuers: Vec<&str> = settings.issuers.iter().map(|issuer| issuer.name.as_str()).collect();
-        let name = path.display().to_string();
-        let bytes = match read(&path, MAX_FILE_BYTES) {
-            Ok(bytes) => bytes,
-            Err(why) => {
-                let remedy = "name the policy file; a relative path starts at the folder of the settings file";
-                self.add("policy", format!("{name}: {why}"), remedy);
-                return None;
-            }
-        };
-        let mut compiled = None;
-        let file = Document::parse(&name, bytes).and_then(|document| {
-            document.read_checked(|file: &PolicyFile| match Policy::compile(file) {
-                Ok(policy) => {
-                    let mistakes = policy.unknown_issuers(&issuers);
-                    compiled = Some((policy, file.rules.len()));
-                    mistakes
-                }
-                Err(mistakes) => mistakes,
-            })
-        });
-        match (file, compiled) {
-            (Ok(_), Some(compiled)) => Some(Ok(compiled)),
-            (Ok(_), None) => None,
-            (Err(report), _) => Some(Err(report)),
         }
     }
 }

@@ -34,6 +34,9 @@ pub struct SettingsFile {
     /// What is revoked before its time. Default: nothing can be.
     #[serde(default)]
     pub revocations: Option<RevocationsFile>,
+    /// What is read again while the gate runs.
+    #[serde(default)]
+    pub reload: ReloadFile,
     /// The audit line.
     #[serde(default)]
     pub audit: AuditFile,
@@ -138,6 +141,14 @@ pub struct VerifiedTokensFile {
     pub max_mebibytes: u64,
 }
 
+/// What is read again while the gate runs.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ReloadFile {
+    /// Whether policy and key files are taken up when they change. Default `true`; otherwise on SIGHUP only.
+    pub watch: bool,
+}
+
 /// The audit line.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -232,6 +243,12 @@ impl Default for CredentialsFile {
 impl Default for VerifiedTokensFile {
     fn default() -> Self {
         Self { max_mebibytes: 64 }
+    }
+}
+
+impl Default for ReloadFile {
+    fn default() -> Self {
+        Self { watch: true }
     }
 }
 

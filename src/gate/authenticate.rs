@@ -19,6 +19,24 @@ enum Signed<'t> {
     Asked(Option<SignedToken<'t>>),
 }
 
+/// The claims that are kept of each token. The others are forgotten with it: they are most of its memory. A proof that was made
+/// with others says nothing under a policy that reads these, even if their names are the same today.
+#[derive(Debug, Clone)]
+pub struct Kept(Arc<[Box<str>]>);
+
+impl Kept {
+    /// These, and another keeping than every other one.
+    #[must_use]
+    pub fn new(names: &[Box<str>]) -> Self {
+        Self(names.into())
+    }
+
+    /// Whether this is that very keeping.
+    fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
 /// Tells who is asking.
 #[derive(Debug)]
 pub struct Authenticator {
@@ -29,7 +47,6 @@ pub struct Authenticator {
     revocations: Arc<dyn Revocations>,
     cache: TokenCache,
     cookie_name: Box<str>,
-    kept_claims: Vec<Box<str>>,
 }
 
 impl Authenticator {
@@ -46,13 +63,7 @@ impl Authenticator {
     ) -> Self {
         let by_identifier = issuers.iter().enumerate().map(|(i, issuer)| (issuer.issuer.clone(), i)).collect();
         let issuers = issuers.into_iter().map(Arc::new).collect();
-        let (cookie_name, kept_claims) = (cookie_name.into(), Vec::new());
-        Self { issuers, by_identifier, keys, introspection, revocations, cache, cookie_name, kept_claims }
-    }
-
-    /// Keeps these claims of each token. The others are forgotten with the token: they are most of its memory.
-    pub(super) fn keep_claims(&mut self, names: &[Box<str>]) {
-        self.kept_claims = names.to_owned();
+        Self { issuers, by_identifier, keys, introspection, revocations, cache, cookie_name: cookie_name.into() }
     }
 
     /// The issuers.
@@ -72,7 +83,7 @@ impl Authenticator {
         self.cache.state()
     }
 
-    /// The principal whom the presented credentials of the taken `kinds` prove. All of them are
+    /// The principal whom the presented credentials of the taken `kinds` prove, with its `kept` claims. All of them are
     /// verified; the first kind's is the principal.
     ///
     /// # Errors
@@ -82,6 +93,7 @@ impl Authenticator {
         &self,
         kinds: &[CredentialKind],
         presented: &Presented<'_>,
+        kept: &Kept,
         now: UnixTime,
     ) -> Result<Arc<Principal>, Reason> {
         let mut principal: Option<Arc<Principal>> = None;
@@ -89,7 +101,7 @@ impl Authenticator {
             let Some(token) = presented.token(*kind, &self.cookie_name)? else {
                 continue;
             };
-            let proven = self.verify(token, now).await?;
+            let proven = self.verify(token, kept, now).await?;
             match &principal {
                 None => principal = Some(proven),
                 Some(first) if first.is_same_subject(&proven) => {}
@@ -120,22 +132,22 @@ impl Authenticator {
     }
 
     /// Every use of a token comes through here, cached or not: whether it was revoked is asked each time.
-    async fn verify(&self, token: &str, now: UnixTime) -> Result<Arc<Principal>, Reason> {
-        let proven = self.proven(token, now).await?;
+    async fn verify(&self, token: &str, kept: &Kept, now: UnixTime) -> Result<Arc<Principal>, Reason> {
+        let proven = self.proven(token, kept, now).await?;
         self.revocations.check(&proven.marks, now)?;
         Ok(Arc::clone(&proven.principal))
     }
 
-    async fn proven(&self, token: &str, now: UnixTime) -> Result<Arc<Proven>, Reason> {
+    async fn proven(&self, token: &str, kept: &Kept, now: UnixTime) -> Result<Arc<Proven>, Reason> {
         let name = self.cache.name(token);
         if let Some(proven) = self.cache.get(name) {
-            if self.still_holds(&proven, now) {
+            if proven.kept.is(kept) && self.still_holds(&proven, now) {
                 proven.lifetime.check(now)?;
                 return Ok(proven);
             }
             self.cache.forget(name);
         }
-        let proven = Arc::new(self.prove(token, now).await?);
+        let proven = Arc::new(self.prove(token, kept, now).await?);
         self.cache.put(name, Arc::clone(&proven));
         Ok(proven)
     }
@@ -148,7 +160,7 @@ impl Authenticator {
             && now < proven.basis.ask_again
     }
 
-    async fn prove(&self, token: &str, now: UnixTime) -> Result<Proven, Reason> {
+    async fn prove(&self, token: &str, kept: &Kept, now: UnixTime) -> Result<Proven, Reason> {
         let (index, signed) = match self.signed(token, now, None, &mut Unwatched) {
             Err(Reason::UnknownKey) => self.signed_by_newer_keys(token, now).await?,
             // It is no JWT, or none that is read here.
@@ -167,8 +179,8 @@ impl Authenticator {
             }
         };
         let marks = self.revocations.marks(&issuer.issuer, &verified)?;
-        let principal = issuer.principal(&verified, &self.kept_claims);
-        Ok(Proven::new(issuer, index, &verified, marks, principal, now))
+        let principal = issuer.principal(&verified, &kept.0);
+        Ok(Proven::new(issuer, index, &verified, marks, principal, kept, now))
     }
 
     /// What can be told of a JWT without asking anybody.

@@ -9,6 +9,7 @@ use moka::Expiry;
 use moka::notification::RemovalCause;
 use siphasher::sip128::{Hasher128 as _, SipHasher13};
 
+use super::Kept;
 use super::ports::Marks;
 use crate::clock::UnixTime;
 use crate::policy::Principal;
@@ -39,6 +40,8 @@ pub struct Proven {
     pub marks: Marks,
     /// Who it speaks of.
     pub principal: Arc<Principal>,
+    /// Which claims were kept of it.
+    pub kept: Kept,
     /// How long from the proof to the end of its lifetime, or to the next question.
     pub ends_in: Duration,
 }
@@ -60,7 +63,7 @@ pub struct CacheState {
     pub expired: u64,
     /// How many entries went to keep the bound.
     pub evicted: u64,
-    /// How many entries went because they no longer held: their key was gone.
+    /// How many entries went because they no longer held: their key was gone, or another policy reads other claims.
     pub stale: u64,
 }
 
@@ -199,6 +202,7 @@ impl Proven {
         verified: &VerifiedClaims,
         marks: Marks,
         principal: Principal,
+        kept: &Kept,
         now: UnixTime,
     ) -> Self {
         let (basis, lifetime) = (verified.basis(), verified.lifetime());
@@ -209,6 +213,7 @@ impl Proven {
             lifetime,
             marks,
             principal: Arc::new(principal),
+            kept: kept.clone(),
             ends_in: lifetime.until().min(basis.ask_again).since(now),
         }
     }

@@ -14,7 +14,7 @@ use super::audit_log::AuditLog;
 use super::lifecycle::Lifecycle;
 use super::metrics::Metrics;
 use super::{clock, request_id};
-use crate::gate::{Ask, Gate, audit};
+use crate::gate::{Ask, Gate, InForce, audit};
 use crate::policy::{Decision, Policy, Reason};
 use crate::protocol::{self, Asker, Check, Dialect, Endpoint, Field, Fields, Reply, TrustedProxies, reply};
 
@@ -45,7 +45,7 @@ pub struct Headers {
 }
 
 impl Headers {
-    /// The headers in answers under `policy`.
+    /// The headers in answers under `policy`, which is in force at the start.
     #[must_use]
     pub fn of(policy: &Policy) -> Self {
         let names = policy.identity.names().chain(reply::HEADERS);
@@ -54,8 +54,10 @@ impl Headers {
         Self { names: names.filter_map(named).collect(), refused: refused.into_iter().flatten().collect() }
     }
 
+    /// A policy that came later may have others. A name is the same under each policy, so that these need not be of the decision's.
     fn name(&self, name: &str) -> Option<HeaderName> {
-        self.names.iter().find(|known| known.as_str() == name).cloned()
+        let known = self.names.iter().find(|known| known.as_str() == name).cloned();
+        known.or_else(|| HeaderName::from_bytes(name.as_bytes()).ok())
     }
 }
 
@@ -82,8 +84,10 @@ impl Decisions {
         let endpoint = Endpoint::of(target);
         let dialect = endpoint.map(|endpoint| endpoint.dialect);
         let ask = self.ask(request, target, endpoint, &fields);
+        // One policy for the decision and for everything that is told of it, whatever is put in force meanwhile.
+        let in_force = self.gate.in_force();
         let decision = match &ask {
-            Ok(ask) => self.decide(ask, now).await,
+            Ok(ask) => self.decide(&in_force, ask, now).await,
             Err(reason) => Err((*reason).into()),
         };
         let request_id = request_id::of(&fields);
@@ -93,7 +97,7 @@ impl Decisions {
             uri: endpoint.and_then(|endpoint| protocol::raw_uri(endpoint.client_target, &fields)),
             request_id: &request_id,
         };
-        let reply = Reply::new(&decision, self.gate.policy(), dialect, &asker);
+        let reply = Reply::new(&decision, &in_force.policy, dialect, &asker);
         let took = started.elapsed();
         let name = dialect.map(Dialect::name);
         self.metrics.count(&decision, name, took);
@@ -134,8 +138,8 @@ impl Decisions {
         protocol::ask(dialect, step, &check)
     }
 
-    async fn decide(&self, ask: &Ask<'_>, now: crate::clock::UnixTime) -> Decision {
-        let mut decision = pin!(self.gate.decide(ask, now));
+    async fn decide(&self, in_force: &InForce, ask: &Ask<'_>, now: crate::clock::UnixTime) -> Decision {
+        let mut decision = pin!(self.gate.decide(in_force, ask, now));
         // Nearly every decision is there at once; only one that waits needs a timer.
         if let Some(decision) = poll_immediate(decision.as_mut()).await {
             return decision;

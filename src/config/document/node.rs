@@ -142,6 +142,31 @@ impl Node {
         elements.get_mut(index)
     }
 
+    /// Where another tree says something else: the spelled paths of the deepest values that differ, or that one of them lacks.
+    pub(crate) fn differing(&self, other: &Self, at: &mut Vec<Step>, found: &mut Vec<String>) {
+        let steps: Vec<Step> = match (&self.kind, &other.kind) {
+            (Kind::Section(ours), Kind::Section(theirs)) => {
+                let new = theirs.iter().filter(|entry| self.entry(&entry.key).is_none());
+                ours.iter().chain(new).map(|entry| Step::Key(entry.key.clone())).collect()
+            }
+            (Kind::List(ours), Kind::List(theirs)) => (0..ours.len().max(theirs.len())).map(Step::Index).collect(),
+            (Kind::Null, Kind::Null) => return,
+            (Kind::Plain(ours), Kind::Plain(theirs)) | (Kind::Text(ours), Kind::Text(theirs)) if ours == theirs => {
+                return;
+            }
+            _ => return found.push(spell(at)),
+        };
+        for step in steps {
+            let both = self.child(&step).zip(other.child(&step));
+            at.push(step);
+            match both {
+                Some((ours, theirs)) => ours.differing(theirs, at, found),
+                None => found.push(spell(at)),
+            }
+            at.pop();
+        }
+    }
+
     /// Whether what was read for a spelled path is as it was written: no filler stands in it or for it, and no element of a list
     /// on the way was passed over, which would shift its numbers.
     pub(crate) fn is_written_at(&self, path: &str) -> bool {

@@ -363,6 +363,16 @@ fn columns_count_characters_and_survive_carriage_returns_and_byte_order_marks() 
     assert_eq!(document.locate("b.c[1]"), at(4, 4));
 }
 
+#[test]
+fn two_documents_differ_where_they_say_something_else() {
+    let parse = |text: &str| Document::parse("f", text).unwrap();
+    let old = parse("a: 1\nb: {c: [x, y], d: ~}\ne: 8\n");
+    assert_eq!(old.differing(&parse("# moved\ne: 8\nb:\n  d:\n  c: [x, y]\na: 1\n")), [""; 0]);
+    let new = parse("a: 2\nb: {c: [x, z, w], d: {}}\ne: \"8\"\nf: 1\n");
+    assert_eq!(old.differing(&new), ["a", "b.c[1]", "b.c[2]", "b.d", "e", "f"]);
+    assert_eq!(new.differing(&old), ["a", "b.c[1]", "b.c[2]", "b.d", "e", "f"]);
+}
+
 proptest! {
     #[test]
     fn nothing_panics(text in "(?s).{0,80}") {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use secrecy::SecretSlice;
 
+use super::source::{Part, Seen, digest};
 use super::{Stage, read};
 use crate::config::environment;
 use crate::config::settings::{IssuerFile, KeysFile};
@@ -136,15 +137,19 @@ impl Stage {
     }
 
     fn key_source(
-        &self,
+        &mut self,
         keys: &KeysFile,
         allowed: &[crate::token::Algorithm],
     ) -> (&'static str, Result<file::Loaded, String>) {
-        let bytes = |path: &Path| {
-            let path = self.path(path);
-            read(&path, file::MAX_KEY_FILE_BYTES as u64).map_err(|why| format!("{}: {why}", path.display()))
+        let (beside, files) = (&self.beside, &mut self.files);
+        let mut bytes = |path: &Path| {
+            let path = beside.join(path);
+            let text =
+                read(&path, file::MAX_KEY_FILE_BYTES as u64).map_err(|why| format!("{}: {why}", path.display()))?;
+            files.push(Seen::new(Part::Keys, &path, digest(&text)));
+            Ok::<_, String>(text)
         };
-        let in_file = |path: &Path, why: String| format!("{}: {why}", self.path(path).display());
+        let in_file = |path: &Path, why: String| format!("{}: {why}", beside.join(path).display());
         match (&keys.jwks_file, &keys.pem_file, &keys.hmac_secret_file, &keys.hmac_secret_env) {
             (Some(path), None, None, None) => (
                 "jwks_file",

@@ -1,5 +1,5 @@
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -13,6 +13,7 @@ use crate::token::VerifiedClaims;
 use crate::token::issuer::{Asked, Audiences};
 
 const NOW: UnixTime = UnixTime::from_secs(1_000_000);
+static NOTHING: LazyLock<Kept> = LazyLock::new(|| Kept::new(&[]));
 
 /// Keys that a test changes, and how often newer ones were asked for.
 #[derive(Debug, Default)]
@@ -148,7 +149,7 @@ async fn ask(authenticator: &Authenticator, token: &str, now: UnixTime) -> Resul
     let header = format!("Bearer {token}");
     let mut presented = Presented::default();
     presented.authorization.push(header.as_bytes());
-    let principal = authenticator.principal(&CredentialKind::DEFAULT, &presented, now).await?;
+    let principal = authenticator.principal(&CredentialKind::DEFAULT, &presented, &NOTHING, now).await?;
     Ok(format!("{}/{}", principal.issuer(), principal.subject()))
 }
 
@@ -236,7 +237,7 @@ async fn the_same_subject_of_two_issuers_is_two_subjects() {
     let mut presented = Presented::default();
     presented.authorization.push(bearer.as_bytes());
     presented.cookie.push(cookie.as_bytes());
-    let result = authenticator.principal(&CredentialKind::DEFAULT, &presented, NOW).await;
+    let result = authenticator.principal(&CredentialKind::DEFAULT, &presented, &NOTHING, NOW).await;
     assert_eq!(result.map(|_| ()), Err(Reason::ConflictingCredentials));
 }
 
@@ -251,7 +252,7 @@ fn a_cache_holds_no_more_than_its_bound() {
         let verified = issuer.verify(UnverifiedToken::parse(&token).expect("a token"), &keys, NOW).expect("good");
         let principal = issuer.principal(&verified, &[]);
         let marks = NoRevocations.marks("", &verified).expect("none");
-        let proven = Arc::new(Proven::new(&issuer, 0, &verified, marks, principal, NOW));
+        let proven = Arc::new(Proven::new(&issuer, 0, &verified, marks, principal, &NOTHING, NOW));
         nothing.put(name, Arc::clone(&proven));
         assert!(nothing.get(name).is_none(), "not even for a moment");
         cache.put(name, proven);

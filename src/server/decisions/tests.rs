@@ -38,7 +38,7 @@ fn decisions(known: &Signer, deadline: Duration) -> Decisions {
     let asking = Arc::clone(&introspectors) as Arc<dyn Introspection>;
     let cache = TokenCache::new(1 << 20, [3; 16]);
     let authenticator = Authenticator::new(vec![issuer], keys, asking, Arc::new(NoRevocations), cache, "jwt");
-    let gate = Arc::new(Gate::new(policy, authenticator));
+    let gate = Arc::new(Gate::new(policy, "a", authenticator));
     let (lifecycle, audit) = (Arc::new(Lifecycle::default()), Arc::new(AuditLog::off()));
     let observed = Observed {
         gate: Arc::clone(&gate),
@@ -47,6 +47,7 @@ fn decisions(known: &Signer, deadline: Duration) -> Decisions {
         keys: Arc::new(KeyStore::new(Vec::new())),
         introspectors,
         register: None,
+        reloads: Arc::default(),
     };
     Decisions {
         trusted_proxies: TrustedProxies::new(Vec::new()).expect("none"),
@@ -54,7 +55,7 @@ fn decisions(known: &Signer, deadline: Duration) -> Decisions {
         metrics: Arc::new(Metrics::new(observed)),
         lifecycle,
         audit,
-        headers: Headers::of(gate.policy()),
+        headers: Headers::of(&gate.in_force().policy),
         gate,
     }
 }
@@ -73,7 +74,8 @@ async fn decide(decisions: &Decisions, signer: &Signer) -> Decision {
         path: CanonicalPath::parse(b"/").expect("a path"),
         client: [192, 0, 2, 1].into(),
     };
-    decisions.decide(&Ask { step: Step::Validate, facts, presented }, now).await
+    let in_force = decisions.gate.in_force();
+    decisions.decide(&in_force, &Ask { step: Step::Validate, facts, presented }, now).await
 }
 
 /// What does not come in time is no permission.

@@ -11,12 +11,14 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::exemplar::Exemplar;
 use prometheus_client::registry::Unit;
 
+use crate::config::Part;
 use crate::gate::Gate;
 use crate::introspection::Introspectors;
 use crate::keys::KeyStore;
 use crate::revocations::Register;
 use crate::server::audit_log::AuditLog;
 use crate::server::lifecycle::{Lifecycle, Readiness};
+use crate::server::reload::Reloads;
 
 /// The parts that are looked at. Their labels are of the configuration and of this program.
 #[derive(Debug)]
@@ -33,6 +35,8 @@ pub struct Observed {
     pub introspectors: Arc<Introspectors>,
     /// What is revoked.
     pub register: Option<Arc<Register>>,
+    /// How reading again went.
+    pub reloads: Arc<Reloads>,
 }
 
 /// The one cache that there is yet, by its name in the settings.
@@ -52,6 +56,7 @@ impl Collector for Observed {
             None,
             [(NONE, dropped)],
         )?;
+        self.policy(&mut families)?;
         self.cache(&mut families)?;
         self.keys(&mut families)?;
         self.introspections(&mut families)?;
@@ -70,6 +75,17 @@ fn revocations(register: &Register, families: &mut Families<'_>) -> fmt::Result 
 }
 
 impl Observed {
+    fn policy(&self, families: &mut Families<'_>) -> fmt::Result {
+        let in_force = self.gate.in_force();
+        let version = [("version", &*in_force.version)];
+        families.gauge("policy_info", "Which policy is in force; always 1.", None, [(version, 1_u64)])?;
+        let reloads = Part::ALL.into_iter().flat_map(|part| {
+            let (ok, failed) = self.reloads.of(part);
+            [("ok", ok), ("failed", failed)].map(|(result, count)| ([("what", part.name()), ("result", result)], count))
+        });
+        families.counter("reloads", "Changed files that were put in force, or could not be.", None, reloads)
+    }
+
     fn cache(&self, families: &mut Families<'_>) -> fmt::Result {
         let cache = self.gate.authenticator().cache_state();
         let lookups = [("hit", cache.hits), ("miss", cache.misses)];
