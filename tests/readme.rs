@@ -59,6 +59,7 @@ fn every_setting_is_a_row() {
         "sqlite",
         "redis",
         "tls",
+        "reload",
         "audit",
         "shutdown",
         "log",

@@ -12,6 +12,7 @@ mod metrics;
 mod operations;
 mod probe;
 mod public;
+mod reload;
 mod threats_a;
 mod threats_b;
 mod threats_c;

@@ -505,6 +505,7 @@ fn t_e10_no_key_is_left_out() {
         "credentials",
         "stores",
         "verified_tokens",
+        "reload",
         "audit",
         "shutdown",
         "log",
@@ -516,6 +517,7 @@ fn t_e10_no_key_is_left_out() {
         "certificate_file",
         "key_file",
         "danger_fault_endpoint",
+        "watch",
         "name",
         "tier",
         // Which claim they are, as `roles` and `scopes`: `api::policy`.
