@@ -17,7 +17,8 @@
 //! 2. [`protocol::TrustedProxies`] admits the peer; [`protocol::endpoint`] finds the dialect and the
 //!    step; the dialect makes [`policy::RequestFacts`], each fact from exactly one place, normalised
 //!    by [`policy::CanonicalPath`] and [`policy::Host`].
-//! 3. [`gate::Gate::decide`] finds the rule ([`policy::route`]), tells who is asking
+//! 3. Under the one policy that [`gate::Gate::in_force`] gave for all of this, [`gate::Gate::decide`] finds the rule
+//!    ([`policy::route`]), tells who is asking
 //!    ([`gate::Authenticator`]: cache, [`token::Issuer::verify`], or for what is no JWT [`token::Issuer::verify_answer`]; then
 //!    [`gate::Revocations`]), and lets
 //!    [`policy::Rule::grant`] check the demands. A [`policy::Grant`] comes from nowhere else.

@@ -71,7 +71,8 @@ async fn judged_after(gate: &Loaded, uri: &str, name: &str, age: Duration) -> De
         path: CanonicalPath::parse(uri.as_bytes()).unwrap(),
         client: IpAddr::V4(Ipv4Addr::LOCALHOST),
     };
-    gate.gate.decide(&Ask { step: Step::Validate, facts, presented }, UnixTime::from_secs(issued).after(age)).await
+    let (in_force, now) = (gate.gate.in_force(), UnixTime::from_secs(issued).after(age));
+    gate.gate.decide(&in_force, &Ask { step: Step::Validate, facts, presented }, now).await
 }
 
 /// The subject and the roles, or why not.

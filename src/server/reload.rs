@@ -15,7 +15,7 @@ use crate::keys::KeyStore;
 use watch::Watch;
 
 /// How often the files are looked at without being told: a network file system tells nothing, and neither does the target of a link
-/// that lies elsewhere. Reading a few files for that costs a second of CPU a day.
+/// that lies elsewhere. To read a few small files for that takes a second or two of CPU a day.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// For so long files must stay the same before they are read: whoever writes into a file cuts it first, and half a policy may be a
@@ -82,7 +82,11 @@ impl Reloader {
                 }
                 Some(watch) => tokio::select! {
                     () = self.wanted.notified() => true,
-                    () = watch.changed() => false,
+                    () = watch.changed() => {
+                        // However much happens in a folder, that is no more than 50 looks a second.
+                        tokio::time::sleep(SETTLED_AFTER).await;
+                        false
+                    }
                     () = tokio::time::sleep(LOOK_EVERY) => false,
                 },
             };
