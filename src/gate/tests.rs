@@ -31,6 +31,8 @@ async fn decide(gate: &Gate, in_force: &InForce, token: &str) -> Result<(), Reas
     let mut presented = Presented::default();
     presented.authorization.push(bearer.as_bytes());
     let facts = RequestFacts {
+        rule_set: None,
+        preflight: None,
         method: Method::parse(b"GET").expect("a method"),
         host: Host::parse(b"h").expect("a host"),
         path: CanonicalPath::parse(b"/").expect("a path"),
