@@ -6,6 +6,7 @@ pub mod demo;
 pub mod healthcheck;
 mod probe;
 pub mod revocations;
+pub mod schema;
 pub mod serve;
 pub mod token;
 
@@ -48,6 +49,12 @@ enum What {
     /// Lists what is revoked, or takes a revocation back.
     #[command(subcommand)]
     Revocations(revocations::Revocations),
+    /// Prints the JSON Schema of a file, for editors.
+    Schema {
+        /// Which file.
+        #[arg(value_enum)]
+        file: schema::File,
+    },
     /// Looks at a token.
     #[command(subcommand)]
     Token(token::Token),
@@ -96,6 +103,7 @@ impl Command {
             What::Certificate(options) => certificate::run(&options),
             What::Revoke(options) => revocations::revoke(&options),
             What::Revocations(what) => revocations::revocations(&what),
+            What::Schema { file } => schema::run(file),
             What::Token(token) => token::run(&token),
         }
     }

@@ -9,6 +9,7 @@ pub mod layers;
 pub mod load;
 pub mod period;
 pub mod report;
+pub mod schema;
 pub mod settings;
 
 pub use load::{Loaded, Part, Source, load};

@@ -3,12 +3,13 @@
 pub mod bearer;
 pub mod cookie;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::policy::Reason;
 
 /// The kinds of credential that a rule may take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CredentialKind {
     /// `Authorization: Bearer TOKEN` (RFC 6750 section 2.1).

@@ -7,7 +7,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use ipnet::IpNet;
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::address::{self, Network};
 use super::period::Period;
@@ -15,7 +16,7 @@ pub use issuers::{ClaimsFile, IssuerFile, KeysFile};
 use revocations::RevocationsFile;
 
 /// The settings file.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct SettingsFile {
     /// Where the gate listens.
@@ -49,7 +50,7 @@ pub struct SettingsFile {
 }
 
 /// The listeners.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ListenersFile {
     /// For proxies only: the decisions, and nothing else.
@@ -61,11 +62,12 @@ pub struct ListenersFile {
 }
 
 /// The listener for proxies.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DecisionsFile {
     /// Its address. Default `127.0.0.1:7400`.
     #[serde(deserialize_with = "address::listen")]
+    #[schemars(schema_with = "address::listen_schema")]
     pub address: SocketAddr,
     /// The networks of the proxies: only they may ask. Default loopback.
     pub trusted_proxies: Vec<Network>,
@@ -80,7 +82,7 @@ pub struct DecisionsFile {
 }
 
 /// TLS on a listener. The files are looked at every second; a changed certificate serves new connections.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct TlsFile {
     /// The certificate and its chain, in PEM.
@@ -90,11 +92,12 @@ pub struct TlsFile {
 }
 
 /// The listener for operators.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AdminFile {
     /// Its address. Default `127.0.0.1:7401`.
     #[serde(deserialize_with = "address::listen")]
+    #[schemars(schema_with = "address::listen_schema")]
     pub address: SocketAddr,
     /// Whether `/fail` is there, which makes `/health` answer 500 until restart. Default `false`.
     pub danger_fault_endpoint: bool,
@@ -107,18 +110,19 @@ pub struct AdminFile {
 }
 
 /// The listener for browsers.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PublicFile {
     /// Its address. Default `127.0.0.1:7402`.
     #[serde(deserialize_with = "address::listen")]
+    #[schemars(schema_with = "address::listen_schema")]
     pub address: SocketAddr,
     /// Speaks TLS. Default: plain HTTP.
     pub tls: Option<TlsFile>,
 }
 
 /// Where credentials sit in a request.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CredentialsFile {
     /// The cookie that holds a token. Default `jwt`.
@@ -126,7 +130,7 @@ pub struct CredentialsFile {
 }
 
 /// What is kept, and where.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct StoresFile {
     /// Verified tokens, in memory.
@@ -134,7 +138,7 @@ pub struct StoresFile {
 }
 
 /// The cache of verified tokens.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct VerifiedTokensFile {
     /// About how much memory it may take, in MiB. Default `64`; `0` turns it off.
@@ -142,7 +146,7 @@ pub struct VerifiedTokensFile {
 }
 
 /// What is read again while the gate runs.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ReloadFile {
     /// Whether policy and key files are taken up when they change. Default `true`; otherwise on SIGHUP only.
@@ -150,7 +154,7 @@ pub struct ReloadFile {
 }
 
 /// The audit line.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AuditFile {
     /// Where it goes: `stdout` (default), `stderr`, `file` or `off`.
@@ -160,7 +164,7 @@ pub struct AuditFile {
 }
 
 /// Where the audit line goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AuditTo {
     /// Standard output.
@@ -174,7 +178,7 @@ pub enum AuditTo {
 }
 
 /// How the gate ends.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ShutdownFile {
     /// How long it still answers while `/ready` says no, so that nobody sends it new work. Default
@@ -185,7 +189,7 @@ pub struct ShutdownFile {
 }
 
 /// The operational log.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LogFile {
     /// From which level on: `error`, `warn`, `info` (default), `debug`, `trace`.
@@ -193,7 +197,7 @@ pub struct LogFile {
 }
 
 /// A level of the operational log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the names are the field's")]
 pub enum LogLevel {

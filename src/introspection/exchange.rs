@@ -7,8 +7,9 @@ use base64::engine::general_purpose::STANDARD;
 use form_urlencoded::{Serializer, byte_serialize};
 use reqwest::Url;
 use reqwest::header::HeaderValue;
+use schemars::JsonSchema;
 use secrecy::{ExposeSecret as _, SecretString};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::provider::discovery::{METADATA_FOR, Place};
@@ -19,7 +20,7 @@ use crate::token::json;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How the gate says who it is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ClientAuth {
     /// `Authorization: Basic` (RFC 6749 section 2.3.1).

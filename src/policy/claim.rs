@@ -1,6 +1,7 @@
 //! Finding a claim inside a token's claims.
 
-use serde::Deserialize;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 /// The way to a claim: `roles`, `realm_access.roles`, `https://example.com/roles`, or a list of
@@ -8,7 +9,7 @@ use serde_json::{Map, Value};
 ///
 /// Text that starts with a URI scheme (`https://`, `http://`, `urn:`) names one claim whole (RFC
 /// 7519 section 4.2, collision-resistant names); any other text is cut at its dots.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(from = "Written")]
 pub struct ClaimPath(Vec<Box<str>>);
 
@@ -25,6 +26,22 @@ impl From<Written> for ClaimPath {
             Written::Text(text) => Self::new(&text),
             Written::Names(names) => Self(names.into_iter().map(String::into_boxed_str).collect()),
         }
+    }
+}
+
+/// One text, which is quoted where it looks like a number, or a list of such.
+impl JsonSchema for ClaimPath {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "ClaimPath".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let name = json_schema!({"type": "string", "minLength": 1});
+        json_schema!({
+            "description": "The way to a claim: `roles`, `realm_access.roles`, `https://example.com/roles`, or a list of names where \
+                            one of them has a dot of its own: [resource_access, my.client, roles].",
+            "anyOf": [name, {"type": "array", "items": name, "minItems": 1}],
+        })
     }
 }
 

@@ -10,7 +10,7 @@ use std::fmt;
 
 use ipnet::IpNet;
 
-use super::{ClaimPath, Facts, Principal, Reason};
+use super::{ClaimPath, Expression, Facts, Principal, Reason};
 
 pub use claim_test::{ClaimTest, Pattern, Patterns};
 pub use email::EmailDomains;
@@ -47,6 +47,8 @@ pub enum Demand {
     Hours(Vec<Hours>),
     /// It is between two moments.
     Within(Span),
+    /// A CEL expression is true.
+    When(Expression),
 }
 
 /// Some or all of a list of names.
@@ -126,6 +128,13 @@ impl Demand {
             }
             Self::Hours(hours) => (hours.iter().any(|hours| hours.hold(facts.now)), Reason::OutsideTimes),
             Self::Within(span) => (span.holds(facts.now), Reason::OutsideTimes),
+            Self::When(expression) => {
+                if expression.needs_principal() {
+                    known()?;
+                }
+                let held = expression.holds(facts).map_err(|_| Fault::Broken(Reason::ConditionFailed))?;
+                (held, Reason::ConditionFalse)
+            }
         };
         if met {
             return Ok(());
@@ -149,6 +158,7 @@ impl Demand {
             | Self::Email(_)
             | Self::Issuers(_)
             | Self::Fresh(_) => true,
+            Self::When(expression) => expression.needs_principal(),
             Self::All(demands) | Self::Any(demands) => demands.iter().any(Self::is_about_principal),
             Self::Not(demand) => demand.is_about_principal(),
             Self::Networks(_) | Self::Hours(_) | Self::Within(_) => false,
@@ -172,6 +182,7 @@ impl Demand {
                 Self::Claim(path, _) => path.first().into_iter().collect(),
                 Self::Email(_) => EmailDomains::CLAIMS.to_vec(),
                 Self::Fresh(_) => Freshness::CLAIMS.to_vec(),
+                Self::When(expression) => expression.claims().collect(),
                 _ => Vec::new(),
             }
         })
@@ -228,6 +239,7 @@ impl fmt::Display for Demand {
                 write!(f, "times: {}", list.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
             }
             Self::Within(span) => write!(f, "{span}"),
+            Self::When(expression) => write!(f, "when: {}", expression.source()),
         }
     }
 }

@@ -2,7 +2,8 @@
 
 mod allow;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::ClaimPath;
 use super::identity::MAX_VALUE_BYTES;
@@ -11,7 +12,7 @@ use crate::credential::CredentialKind;
 pub use allow::{AllowFile, AnyAll, ClaimDemandFile, Day, DemandsFile, EmailFile, FreshFile, TimesFile, Who};
 
 /// The policy file.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PolicyFile {
     /// The status for an asker who is known and not allowed: 403 (default), or 401 as older
@@ -36,7 +37,7 @@ pub struct PolicyFile {
 }
 
 /// The names of the identity headers.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct IdentityHeadersFile {
     /// Names the user: the token's `sub`. Default `X-User-ID`.
@@ -56,7 +57,7 @@ pub struct IdentityHeadersFile {
 }
 
 /// One additional identity header.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExtraHeaderFile {
     /// Its name.
@@ -73,7 +74,7 @@ pub struct ExtraHeaderFile {
 }
 
 /// What becomes of a value that a header cannot carry as it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UnsafeValues {
     /// It is percent-encoded.
@@ -83,7 +84,7 @@ pub enum UnsafeValues {
 }
 
 /// One rule.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RuleFile {
     /// Its name: unique, `a-z 0-9 - _ .`, in every audit line.
@@ -114,7 +115,7 @@ pub struct RuleFile {
 }
 
 /// What people are shown who are refused, which programs never are.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RefusalsFile {
     /// What a navigation of a browser gets: `page` (default), or `problem` as programs do.
@@ -124,7 +125,7 @@ pub struct RefusalsFile {
 }
 
 /// What a navigation of a browser gets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PeopleFile {
     /// A page.
@@ -140,7 +141,7 @@ impl Default for RefusalsFile {
 }
 
 /// Who may ask across origins.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CorsFile {
     /// Origins such as `https://app.example.com`, or the one entry `*` for any.

@@ -171,6 +171,23 @@ pub fn wire_safe(text: &str) -> Cow<'_, str> {
     Cow::Owned(encoded)
 }
 
+/// The text that [`wire_safe`] encoded.
+pub(in crate::policy) fn from_wire(wire: &str) -> Cow<'_, str> {
+    let mut parts = wire.split('%');
+    let first = parts.next().unwrap_or("");
+    if first.len() == wire.len() {
+        return Cow::Borrowed(wire);
+    }
+    let mut bytes = first.as_bytes().to_vec();
+    for part in parts {
+        // Each `%` was written with two digits behind it.
+        let (digits, rest) = part.split_at_checked(2).unwrap_or((part, ""));
+        bytes.extend(u8::from_str_radix(digits, 16).ok());
+        bytes.extend_from_slice(rest.as_bytes());
+    }
+    Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -202,15 +219,7 @@ mod tests {
         fn t_d7_the_encoding_is_visible_ascii_and_reversible(text in ".*") {
             let wire = wire_safe(&text);
             prop_assert!(wire.bytes().all(|b| b.is_ascii_graphic() && b != b','));
-            let mut bytes = Vec::new();
-            let mut rest = wire.bytes();
-            while let Some(b) = rest.next() {
-                bytes.push(if b == b'%' {
-                    let pair = [rest.next().expect("digit"), rest.next().expect("digit")];
-                    u8::from_str_radix(str::from_utf8(&pair).expect("ascii"), 16).expect("hex")
-                } else { b });
-            }
-            prop_assert_eq!(String::from_utf8(bytes).expect("utf-8"), text);
+            prop_assert_eq!(from_wire(&wire), text.as_str());
         }
     }
 }

@@ -1,10 +1,11 @@
 //! Who is asking, once that is proven.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::identity::{joined, wire_safe};
+use super::identity::{from_wire, joined, wire_safe};
 
 /// A believed asker. Made from verified claims only. Many are remembered, so it is small: texts are kept once, in the encoding of
 /// identity headers, in which a comma can only stand between two items.
@@ -77,6 +78,27 @@ impl Principal {
         holds(&self.wire_scopes, scope)
     }
 
+    /// Its roles.
+    pub fn roles(&self) -> impl Iterator<Item = Cow<'_, str>> {
+        items(&self.wire_roles)
+    }
+
+    /// Its groups.
+    pub fn groups(&self) -> impl Iterator<Item = Cow<'_, str>> {
+        items(&self.wire_groups)
+    }
+
+    /// Its scopes.
+    pub fn scopes(&self) -> impl Iterator<Item = Cow<'_, str>> {
+        items(&self.wire_scopes)
+    }
+
+    /// Its tier, if the issuer names one.
+    #[must_use]
+    pub fn tier(&self) -> Option<Cow<'_, str>> {
+        self.wire_tier.as_deref().map(from_wire)
+    }
+
     /// Those of its verified claims that the policy reads.
     #[must_use]
     pub fn claims(&self) -> &Map<String, Value> {
@@ -127,6 +149,11 @@ impl Principal {
 fn holds(list: &str, item: &str) -> bool {
     let item = wire_safe(item);
     !item.is_empty() && list.split(',').any(|own| own == item)
+}
+
+/// The items of an encoded list.
+fn items(list: &str) -> impl Iterator<Item = Cow<'_, str>> {
+    list.split(',').filter(|item| !item.is_empty()).map(from_wire)
 }
 
 /// Bytes that a text holds beside itself, with what the allocator adds and rounds up.

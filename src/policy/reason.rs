@@ -135,6 +135,10 @@ reasons! {
         "the rule lets nobody in at this time";
     Excluded = "excluded", Forbidden,
         "what the rule excludes by `not` holds";
+    ConditionFalse = "condition_false", Forbidden,
+        "the rule's `when` is false";
+    ConditionFailed = "condition_failed", Forbidden,
+        "the rule's `when` has no answer: what it reads is absent or of another type";
     InsufficientUserAuthentication = "insufficient_user_authentication", Unauthenticated,
         "the sign-in is older or weaker than the rule's `fresh` demands (RFC 9470)";
     ClaimMismatch = "claim_mismatch", Forbidden,

@@ -1,9 +1,10 @@
 //! Signature algorithms (RFC 7518 section 3.1, RFC 8037, RFC 9864).
 
-use serde::Deserialize;
+use schemars::{JsonSchema, Schema};
+use serde::{Deserialize, Serialize};
 
 /// A signature algorithm that the gate verifies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize, JsonSchema, Serialize)]
 #[expect(missing_docs, reason = "the names are those of the registry")]
 pub enum Algorithm {
     HS256,
@@ -19,7 +20,14 @@ pub enum Algorithm {
     ES384,
     /// With the curve Ed25519; RFC 9864 calls it `Ed25519`.
     #[serde(alias = "Ed25519")]
+    #[schemars(transform = with_alias)]
     EdDSA,
+}
+
+/// Both names of EdDSA, of which the derivation knows one.
+fn with_alias(schema: &mut Schema) {
+    schema.remove("const");
+    schema.insert("enum".to_owned(), serde_json::json!(["EdDSA", "Ed25519"]));
 }
 
 /// The kinds of key; an algorithm works with exactly one.

@@ -1,13 +1,14 @@
 //! What a token is for. The checks of one kind must fail for the others (RFC 8725 section 3.12): an ID token tells a client who
 //! signed in and opens nothing, and one key often signs both.
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::policy::Reason;
 
 /// What an issuer's token can be for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TokenKind {
     /// For services (RFC 6749 section 1.4, RFC 9068).

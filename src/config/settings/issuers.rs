@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::config::period::Period;
 use crate::introspection::exchange::ClientAuth;
@@ -10,7 +11,7 @@ use crate::policy::ClaimPath;
 use crate::token::{Algorithm, TokenKind};
 
 /// A trusted issuer.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct IssuerFile {
     /// Its name in logs and metrics: `a-z 0-9 - _ .`.
@@ -62,7 +63,7 @@ pub struct IssuerFile {
 }
 
 /// How an issuer is asked about tokens (RFC 7662).
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct IntrospectionFile {
     /// Its introspection endpoint. Default: the one that its metadata names, if its keys are found by that, too.
@@ -100,7 +101,7 @@ pub struct IntrospectionFile {
 }
 
 /// The tokens that an issuer may be asked about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AskedAbout {
     /// What is no JWT.
@@ -110,7 +111,7 @@ pub enum AskedAbout {
 }
 
 /// A kind of issuer whose habits are known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Preset {
     /// Keycloak: `realm_access.roles`; the claim `typ` tells access, ID and other tokens apart, since one key signs all of them.
@@ -120,7 +121,7 @@ pub enum Preset {
 }
 
 /// Where an issuer's keys are: at most one of these. None: its metadata says (OpenID Connect Discovery, RFC 8414).
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct KeysFile {
     /// The URL of its metadata, where that cannot be told from `issuer`.
@@ -155,7 +156,7 @@ impl KeysFile {
 }
 
 /// Where an issuer's tokens say what.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ClaimsFile {
     /// Who it is. Default `sub`.

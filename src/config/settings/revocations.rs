@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::config::period::Period;
 
 /// What is revoked before its time.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RevocationsFile {
     /// Where revocations are kept. Default: `sqlite`.
@@ -23,7 +24,7 @@ pub struct RevocationsFile {
 }
 
 /// Where revocations are kept: one of these.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct StoreFile {
     /// In a SQLite file.
@@ -35,7 +36,7 @@ pub struct StoreFile {
 }
 
 /// A SQLite file.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SqliteFile {
     /// The file. Default `revocations.db`.
@@ -43,7 +44,7 @@ pub struct SqliteFile {
 }
 
 /// A Redis, by exactly one of the three.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RedisFile {
     /// Its URL, without user and password.
@@ -57,7 +58,7 @@ pub struct RedisFile {
 }
 
 /// What happens when nobody knows what is revoked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnStale {
     /// Whoever needs a token is refused.

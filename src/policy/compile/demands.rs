@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{Mistakes, claim_path};
 use crate::policy::demand::{ClaimTest, EmailDomains, Freshness, Hours, Names, Pattern, Span};
 use crate::policy::document::{AllowFile, AnyAll, ClaimDemandFile, Day, DemandsFile, FreshFile, TimesFile, Who};
-use crate::policy::{Access, Demand};
+use crate::policy::{Access, Demand, Expression};
 
 /// Deepest nesting of `all`, `any` and `not`: what is deeper nobody can read.
 const MAX_DEPTH: usize = 8;
@@ -87,6 +87,12 @@ fn demands(file: &DemandsFile, at: &str, depth: usize, mistakes: &mut Mistakes) 
     }
     if let Some(fresh) = &file.fresh {
         made.push(Demand::Fresh(freshness(fresh, &format!("{at}.fresh"), mistakes)));
+    }
+    if let Some(source) = &file.when {
+        match Expression::compile(source) {
+            Ok(expression) => made.push(Demand::When(expression)),
+            Err((what, remedy)) => mistakes.add(format!("{at}.when"), what, remedy),
+        }
     }
     nested(file, at, depth, &mut made, mistakes);
     let says_something = !made.is_empty() || file.claims.as_ref().is_some_and(|claims| !claims.is_empty());

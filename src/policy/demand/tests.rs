@@ -81,6 +81,9 @@ fn each_demand_is_met_or_names_its_reason() {
         (json!({"any": [{"roles": {"any": ["admin"]}}, {"scopes": {"any": ["read"]}}]}), None),
         (json!({"any": [{"scopes": {"any": ["x"]}}, {"roles": {"any": ["y"]}}]}), Some(Reason::MissingScope)),
         (json!({"all": [{"scopes": {"any": ["read"]}}, {"roles": {"any": ["y"]}}]}), Some(Reason::MissingRole)),
+        (json!({"when": "claims.tenant == 'acme' && request.host == 'h'"}), None),
+        (json!({"when": "claims.tenant == 'umbrella'"}), Some(Reason::ConditionFalse)),
+        (json!({"not": {"when": "claims.tenant == 'umbrella'"}}), None),
         (json!({"not": {"roles": {"any": ["banned"]}}}), None),
         (json!({"not": {"roles": {"any": ["user"]}}}), Some(Reason::Excluded)),
         (json!({"not": {"roles": {"any": ["user"]}, "groups": {"any": ["nobody"]}}}), None),
@@ -199,4 +202,18 @@ fn t_f12_only_one_plain_verified_address_of_exactly_that_domain_counts() {
         assert!(!is_in(bad.into(), true.into()), "{bad}");
     }
     assert!(!is_in(json!(["ann@company.com"]), true.into()));
+}
+
+#[test]
+fn a_condition_without_an_answer_refuses_and_so_does_its_opposite() {
+    let now = UnixTime::from_secs(MONDAY_NOON);
+    let broken = Err(Fault::Broken(Reason::ConditionFailed));
+    let when = json!({"when": "claims.none == 1"});
+    let known = json!({"roles": {"any": ["user"]}});
+    for demand in [when.clone(), json!({"not": when}), json!({"any": [when, known]}), json!({"when": "claims.level < 'a'"})] {
+        assert_eq!(judge(&demand, Some(&principal()), now), broken, "{demand}");
+    }
+    assert_eq!(judge(&json!({"any": [known, when]}), Some(&principal()), now), Ok(()), "what is met first decides");
+    let when = json!({"who": "optional", "when": "claims.tenant == 'acme'"});
+    assert_eq!(judge(&when, None, now), Err(Fault::Unmet(Reason::NoCredential)));
 }

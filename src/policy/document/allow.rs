@@ -1,6 +1,7 @@
 //! Whom a rule lets in, as an operator writes it.
 
 use ipnet::IpNet;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error, MapAccess, Visitor};
@@ -18,7 +19,7 @@ pub enum AllowFile {
 }
 
 /// What is asked of a credential.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Who {
     /// None is looked at.
@@ -30,7 +31,7 @@ pub enum Who {
 }
 
 /// Demands; all that are given must be met.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DemandsFile {
     /// What is asked of a credential; only beside the outermost demands. Default `authenticated`.
@@ -48,6 +49,7 @@ pub struct DemandsFile {
     /// Issuers that may vouch, by their names in the settings. Default: all.
     pub issuers: Option<Vec<String>>,
     /// Networks that the client's address may be in, such as `10.0.0.0/8`.
+    #[schemars(schema_with = "networks")]
     pub networks: Option<Vec<IpNet>>,
     /// Times of the week.
     pub times: Option<Vec<TimesFile>>,
@@ -57,6 +59,8 @@ pub struct DemandsFile {
     pub until: Option<String>,
     /// How lately and how well the principal has signed in.
     pub fresh: Option<FreshFile>,
+    /// A condition in CEL over `request`, `claims` and `principal`, for what the other demands cannot say.
+    pub when: Option<String>,
     /// All of these, too.
     pub all: Option<Vec<DemandsFile>>,
     /// At least one of these, too.
@@ -66,7 +70,7 @@ pub struct DemandsFile {
 }
 
 /// Some or all of a list.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AnyAll {
     /// At least one of these.
@@ -76,19 +80,22 @@ pub enum AnyAll {
 }
 
 /// One claim and exactly one test of it.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClaimDemandFile {
     /// Where the claim is.
     pub claim: ClaimPath,
     /// It must be exactly this text, number or boolean.
     #[serde(default)]
+    #[schemars(schema_with = "scalar")]
     pub equals: Option<Value>,
     /// It must be one of these.
     #[serde(default, rename = "in")]
+    #[schemars(schema_with = "scalars")]
     pub one_of: Option<Vec<Value>>,
     /// It must be a list that holds this.
     #[serde(default)]
+    #[schemars(schema_with = "scalar")]
     pub contains: Option<Value>,
     /// Whether it must be there (and not null), or must not.
     #[serde(default)]
@@ -99,7 +106,7 @@ pub struct ClaimDemandFile {
 }
 
 /// A verified e-mail address in one of some domains.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EmailFile {
     /// The domains, each meant exactly.
@@ -107,7 +114,7 @@ pub struct EmailFile {
 }
 
 /// Hours of some days of each week.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TimesFile {
     /// The days: `mon` to `sun`. Default: all of them.
@@ -123,7 +130,7 @@ pub struct TimesFile {
 }
 
 /// A day of the week.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Day {
@@ -137,7 +144,7 @@ pub enum Day {
 }
 
 /// How lately and how well a principal has signed in.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct FreshFile {
     /// How long ago at most (`auth_time`), such as `15m`.
@@ -173,4 +180,30 @@ impl<'de> Deserialize<'de> for AllowFile {
         }
         deserializer.deserialize_any(Allow)
     }
+}
+
+/// What the visitor above takes.
+impl JsonSchema for AllowFile {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "AllowFile".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let (who, demands) = (generator.subschema_for::<Who>(), generator.subschema_for::<DemandsFile>());
+        json_schema!({"description": "Whom a rule lets in: one word, or a map of demands.", "anyOf": [who, demands]})
+    }
+}
+
+/// What claims are compared with.
+fn scalar(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": ["string", "integer", "boolean"]})
+}
+
+/// Networks with their bits.
+fn networks(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "array", "items": {"type": "string", "pattern": "^[0-9A-Fa-f.:]+/[0-9]+$"}})
+}
+
+fn scalars(generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "array", "items": scalar(generator)})
 }

@@ -40,6 +40,7 @@ fn policy() -> Value {
                 "all": [{"claims": [{"claim": "floor", "in": [1]}]}],
                 "any": [{"claims": [{"claim": "floor", "in": [7]}]}, {"claims": [{"claim": "wing", "equals": "east"}]}],
                 "not": {"roles": {"any": ["prisoner"]}},
+                "when": "claims.badge == 7",
             },
         },
         outside("networks", json!({"who": "authenticated", "networks": ["192.0.2.0/24"]})),
@@ -68,7 +69,8 @@ fn another_hour() -> Value {
 }
 
 /// What the policy has beyond `vault` and `safe`: where it stands, and what takes it away.
-const NEWER: [(&str, &str, usize, &str); 17] = [
+const NEWER: [(&str, &str, usize, &str); 18] = [
+    ("when", "/cell", 2, "allow/when"),
     ("groups", "/cell", 2, "allow/groups"),
     ("exists", "/cell", 2, "allow/claims/0"),
     ("matches", "/cell", 2, "allow/claims/1"),
@@ -93,7 +95,7 @@ fn good() -> Value {
     claims(json!({
         "roles": ["keeper", "night"], "scope": "read write", "tenant": "acme", "org": {"level": 2}, "groups": ["staff", "x"],
         "dept": "fin-east", "email": "ann@example.com", "email_verified": true, "auth_time": now() - 600, "acr": "gold",
-        "amr": ["otp"], "floor": 1, "wing": "east",
+        "amr": ["otp"], "floor": 1, "wing": "east", "badge": 7,
     }))
 }
 
@@ -143,6 +145,7 @@ fn refused() -> Vec<Request> {
         ("one factor", "/cell", json!({"amr": ["pwd"]})),
         ("another floor", "/cell", json!({"floor": 2})),
         ("another wing", "/cell", json!({"wing": "west"})),
+        ("another badge", "/cell", json!({"badge": 8})),
         ("a prisoner", "/cell", json!({"roles": ["prisoner"]})),
         ("another network", "/networks", json!({})),
         ("too early", "/from", json!({})),
