@@ -136,6 +136,31 @@ fn numeric_date(claims: &Map<String, Value>, name: &str) -> Result<Option<UnixTi
     Ok(Some(UnixTime::from_micros((seconds * 1e6) as i64)))
 }
 
+/// Adds to an issuer's answer about a JWT what the JWT says by which it can be revoked: its name, its session, and when it was
+/// issued, of which the earlier counts. Revoked by either, it must be refused.
+///
+/// # Errors
+/// [`Reason::MalformedClaim`] if the two name different tokens, sessions or subjects: the answer is about something else.
+pub(super) fn add_revocable(answer: &mut Map<String, Value>, own: &Map<String, Value>) -> Result<(), Reason> {
+    for name in ["sub", "jti", "sid"] {
+        let Some(said) = own.get(name).filter(|said| !said.is_null()) else { continue };
+        match answer.get(name).filter(|answered| !answered.is_null()) {
+            Some(answered) if answered == said => {}
+            Some(_) => return Err(Reason::MalformedClaim),
+            // Who it is, the answer says or nobody.
+            None if name == "sub" => {}
+            None => drop(answer.insert(name.to_owned(), said.clone())),
+        }
+    }
+    if let Some(issued) = numeric_date(own, "iat")?
+        && numeric_date(answer, "iat")?.is_none_or(|answered| issued < answered)
+        && let Some(said) = own.get("iat")
+    {
+        answer.insert("iat".to_owned(), said.clone());
+    }
+    Ok(())
+}
+
 /// The audiences (RFC 7519 section 4.1.3): one text or a list of texts, not empty.
 pub(super) fn audiences(claims: &Map<String, Value>) -> Result<Vec<&str>, Reason> {
     match claims.get("aud") {

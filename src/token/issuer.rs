@@ -154,7 +154,7 @@ impl Issuer {
     }
 
     /// Verifies what the issuer itself has answered about an active token, which is believed until `ask_again`. If the token is a
-    /// JWT, its own times and binding count as well.
+    /// JWT, its own times and binding count as well, and by what it names itself it can be revoked.
     ///
     /// # Errors
     /// The first check that fails.
@@ -175,14 +175,19 @@ impl Issuer {
         let silent = asked.may_lack_audience && !answer.contains_key("aud");
         let audiences = if silent { &Audiences::Any } else { &self.audiences };
         let mut lifetime = self.check_claims(answer, terms, audiences, now, &mut Unwatched)?;
+        let mut claims = answer.clone();
         if let Some(SignedToken { token, .. }) = signed {
             self.is_its_own(token)?;
             let own = self.check_claims(token.claims(), terms, &Audiences::Any, now, &mut Unwatched)?;
             lifetime = lifetime.and(own);
+            if !self.mapping.is_same_subject(answer, token.claims()) {
+                return Err(Reason::MalformedClaim);
+            }
+            claims::add_revocable(&mut claims, token.claims())?;
         }
-        let subject = self.mapping.subject(answer)?;
+        let subject = self.mapping.subject(&claims)?;
         let basis = Basis { key: signed.map(|signed| signed.key), ask_again };
-        Ok(VerifiedClaims::new(answer.clone(), subject, lifetime, basis))
+        Ok(VerifiedClaims::new(claims, subject, lifetime, basis))
     }
 
     fn is_its_own(&self, token: &UnverifiedToken<'_>) -> Result<(), Reason> {

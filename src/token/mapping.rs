@@ -48,6 +48,12 @@ impl Mapping {
         claims::subject(self.subject.find(all))
     }
 
+    /// Whether these claims, as far as both name a subject, name the same.
+    pub(super) fn is_same_subject(&self, one: &Map<String, Value>, other: &Map<String, Value>) -> bool {
+        let named = |all| self.subject.find(all).filter(|claim| !claim.is_null());
+        named(one).zip(named(other)).is_none_or(|(one, other)| one == other)
+    }
+
     /// The principal that verified claims speak of. Of the claims it keeps those named `kept`.
     pub(super) fn principal(&self, issuer: &Arc<str>, verified: &VerifiedClaims, kept: &[Box<str>]) -> Principal {
         let all = verified.all();

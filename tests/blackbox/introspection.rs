@@ -1,6 +1,7 @@
 //! Opaque tokens. The issuer here is a small server of the test's own, since it must misbehave at will.
 
 mod providers;
+mod revoking;
 mod threats;
 
 use std::collections::HashMap;

@@ -338,3 +338,44 @@ fn t_e4_what_an_issuer_answers_is_checked_as_what_it_signs() {
     assert_eq!(answer(&keycloak, "typ", json!("Bearer")), Ok(basis));
     assert_eq!(answer(&issuer(), "x", json!(1)), Err(Reason::UnknownIssuer), "it is not asked");
 }
+
+/// What is made of a JWT with these claims on top and its issuer's answer: subject, `jti`, `sid`, `iat`.
+fn answered(own: &Value, answer: &Value) -> Result<[Value; 4], Reason> {
+    let asked = Asked { opaque: None, jwts: true, may_lack_audience: false, may_lack_type: false };
+    let (mut issuer, signer) = (Issuer { asked: Some(asked), ..issuer() }, Signer::new("k", "EdDSA"));
+    issuer.terms.max_lifetime = Duration::MAX;
+    let over = |mut all: Value, more: &Value| {
+        all.as_object_mut().expect("object").extend(more.as_object().expect("object").clone());
+        all
+    };
+    let keys = [member::key(&signer.jwk(), &[]).expect("key")].into_iter().collect();
+    let token = signer.token(&over(json!({"iss": "https://a/", "exp": NOW.secs() + 60}), own));
+    let signed = issuer.signed(UnverifiedToken::parse(&token)?, &keys, &mut Unwatched)?;
+    let answer = over(json!({"active": true, "token_type": "Bearer", "aud": "shop", "sub": "alice"}), answer);
+    let verified = issuer.verify_answer(Some(&signed), answer.as_object().expect("object"), NOW, NOW)?;
+    let said = |name: &str| verified.all().get(name).cloned().unwrap_or_default();
+    Ok([json!(verified.subject()), said("jti"), said("sid"), json!(verified.issued().map(UnixTime::secs))])
+}
+
+#[test]
+fn a_jwt_that_is_asked_about_keeps_by_what_it_can_be_revoked() {
+    let table = [
+        (json!({}), json!({}), Ok(json!(["alice", null, null, null]))),
+        (json!({"jti": "j", "sid": "s", "iat": 7}), json!({}), Ok(json!(["alice", "j", "s", 7]))),
+        (json!({}), json!({"jti": "j", "sid": "s", "iat": 7}), Ok(json!(["alice", "j", "s", 7]))),
+        (json!({"jti": "j", "sid": null}), json!({"jti": null, "sid": "s"}), Ok(json!(["alice", "j", "s", null]))),
+        (json!({"iat": 7, "sub": "alice"}), json!({"iat": 9}), Ok(json!(["alice", null, null, 7]))),
+        (json!({"iat": 9}), json!({"iat": 7}), Ok(json!(["alice", null, null, 7]))),
+        (json!({"sub": "bob"}), json!({}), Err(Reason::MalformedClaim)),
+        (json!({"sub": "alice"}), json!({"sub": null}), Err(Reason::NoSubject)),
+        (json!({"jti": "j"}), json!({"jti": "k"}), Err(Reason::MalformedClaim)),
+        (json!({"jti": 5}), json!({"jti": "5"}), Err(Reason::MalformedClaim)),
+        (json!({"sid": "s"}), json!({"sid": "t"}), Err(Reason::MalformedClaim)),
+        // What it says beside that decides nothing: the answer does.
+        (json!({"roles": ["admin"], "aud": "other"}), json!({}), Ok(json!(["alice", null, null, null]))),
+    ];
+    for (own, answer, wanted) in table {
+        let said = answered(&own, &answer).map(|said| json!(said));
+        assert_eq!(said, wanted, "{own} {answer}");
+    }
+}
