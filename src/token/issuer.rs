@@ -178,7 +178,9 @@ impl Issuer {
         let mut claims = answer.clone();
         if let Some(SignedToken { token, .. }) = signed {
             self.is_its_own(token)?;
-            let own = self.check_claims(token.claims(), terms, &Audiences::Any, now, &mut Unwatched)?;
+            // An answer is often silent about the kind; and a JWT has an end of its own, as where nobody is asked.
+            self.accepts.check_kind(token.jws().text("typ")?, token.claims())?;
+            let own = self.check_claims(token.claims(), self.terms, &Audiences::Any, now, &mut Unwatched)?;
             lifetime = lifetime.and(own);
             if !self.mapping.is_same_subject(answer, token.claims()) {
                 return Err(Reason::MalformedClaim);

@@ -371,6 +371,10 @@ fn a_jwt_that_is_asked_about_keeps_by_what_it_can_be_revoked() {
         (json!({"jti": "j"}), json!({"jti": "k"}), Err(Reason::MalformedClaim)),
         (json!({"jti": 5}), json!({"jti": "5"}), Err(Reason::MalformedClaim)),
         (json!({"sid": "s"}), json!({"sid": "t"}), Err(Reason::MalformedClaim)),
+        // Of another kind than the answer tells, or without an end.
+        (json!({"nonce": "n", "at_hash": "x"}), json!({}), Err(Reason::WrongKind)),
+        (json!({"events": {}}), json!({}), Err(Reason::WrongKind)),
+        (json!({"exp": null}), json!({"exp": 1_000_060}), Err(Reason::MalformedClaim)),
         // What it says beside that decides nothing: the answer does.
         (json!({"roles": ["admin"], "aud": "other"}), json!({}), Ok(json!(["alice", null, null, null]))),
     ];

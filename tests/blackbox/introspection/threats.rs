@@ -191,6 +191,24 @@ async fn t_f1_a_remembered_answer_holds_until_it_is_revoked() {
 }
 
 #[tokio::test]
+async fn t_e4_a_signed_token_of_another_kind_is_none_whatever_the_answer_leaves_unsaid() {
+    let issuer = Issuer::start().await;
+    let gate = Gate::start(&config(&issuer, "      about: [jwt]\n"));
+    let event = json!({"http://schemas.openid.net/event/backchannel-logout": {}});
+    for (own, reason) in [
+        (json!({}), "allowed"),
+        (json!({"nonce": "n"}), "wrong_kind"),
+        (json!({"at_hash": "x"}), "wrong_kind"),
+        (json!({"events": event}), "wrong_kind"),
+        (json!({"exp": null}), "no_expiry"),
+    ] {
+        let token = KEY.token(&claims(own.clone()));
+        issuer.says(&token, &active("alice", json!({})));
+        assert_eq!(ask(&gate, &token).await.reason(), reason, "{own}");
+    }
+}
+
+#[tokio::test]
 async fn t_f2_two_issuers_never_see_each_others_tokens() {
     let (one, two) = (Issuer::start().await, Issuer::start().await);
     for (issuer, subject) in [(&one, "alice"), (&two, "mallory")] {
