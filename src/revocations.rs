@@ -18,9 +18,12 @@ use std::time::Duration;
 
 use crate::clock::UnixTime;
 
-/// How much longer than its tokens an entry lives: the longest leeway that an issuer can be given, so that a leeway made longer
-/// afterwards revives nothing.
-pub const GRACE: Duration = Duration::from_secs(60);
+/// The longest leeway that an issuer can be given.
+pub const LONGEST_LEEWAY: Duration = Duration::from_secs(60);
+
+/// How much longer than its tokens an entry lives: twice the longest leeway. By one a token may come from the future, by the other it
+/// outlives its `exp`; and a leeway made longer afterwards revives nothing.
+pub const GRACE: Duration = Duration::from_secs(120);
 
 /// How revocations are kept, as configured.
 #[derive(Debug)]

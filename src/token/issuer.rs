@@ -192,6 +192,13 @@ impl Issuer {
         Ok(VerifiedClaims::new(claims, subject, lifetime, basis))
     }
 
+    /// Whether a token of its may have no end that anybody knows beforehand: the operator said so, or an answer about an opaque one need
+    /// not name any.
+    #[must_use]
+    pub fn may_be_endless(&self) -> bool {
+        self.terms.may_be_endless || self.asked.as_ref().is_some_and(|asked| asked.opaque.is_some())
+    }
+
     fn is_its_own(&self, token: &UnverifiedToken<'_>) -> Result<(), Reason> {
         (token.issuer() == Some(&*self.issuer)).then_some(()).ok_or(Reason::UnknownIssuer)
     }

@@ -51,3 +51,20 @@ async fn a_jwt_is_revoked_by_what_it_says_itself_though_the_answer_does_not() {
     let odd = asked_about(&issuer, json!({"sub": "erin", "jti": 5}), &bare("erin"));
     ask(&gate, &odd).await.expect(401, "malformed_claim");
 }
+
+/// Whether an opaque token ends, its issuer may say or not: nobody knows for how long it must be refused.
+#[tokio::test]
+async fn a_revocation_where_opaque_tokens_are_asked_about_never_ends_before_them() {
+    let issuer = Issuer::start().await;
+    let (opaque, jwts) = (
+        ready(&asking(in_memory(), &issuer, "")).await,
+        ready(&asking(in_memory(), &issuer, "      about: [jwt]\n")).await,
+    );
+    let day = 86_400.0;
+    for what in [json!({"jti": "j"}), json!({"sid": "s"}), json!({"subject": "alice"})] {
+        let ends = |entry: Value| entry["ends_at"].as_f64().unwrap() - now() as f64;
+        let (endless, bounded) = (ends(revoke(&opaque, what.clone()).await), ends(revoke(&jwts, what.clone()).await));
+        assert!(endless > 1000.0 * 365.0 * day, "{what}: {endless}");
+        assert!((day..day + 300.0).contains(&bounded), "{what}: each JWT has an end: {bounded}");
+    }
+}

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use crate::clock::UnixTime;
 use crate::gate::Gate;
-use crate::revocations::{Entry, GRACE, What};
+use crate::revocations::{Entry, GRACE, LONGEST_LEEWAY, What};
 use crate::token::{Issuer, UnverifiedToken};
 
 /// Longest `jti`, `sid` or subject, in bytes: a token of 16 KiB holds no longer one that anybody uses.
@@ -89,7 +89,7 @@ impl Demand {
             (.., subject) => {
                 let issued_before = self.issued_before.map_or(Ok(now), |at| moment("issued_before", at))?;
                 // The issuer's clock may be ahead; what lies behind that is a ban, which the policy is for.
-                if issued_before > now.after(GRACE) {
+                if issued_before > now.after(LONGEST_LEEWAY) {
                     return Err("`issued_before` lies in the future".to_owned());
                 }
                 (What::Subject { issued_before }, subject.as_ref().ok_or("write a subject")?)
@@ -117,7 +117,7 @@ impl Demand {
             What::Token | What::Session => now,
             What::Subject { issued_before } => issued_before.max(now),
         };
-        let latest = if issuer.terms.may_be_endless { END_OF_TIME } else { latest.after(issuer.terms.max_lifetime) };
+        let latest = if issuer.may_be_endless() { END_OF_TIME } else { latest.after(issuer.terms.max_lifetime) };
         match (given, what) {
             (None, _) => Ok(latest),
             (Some(end), What::Token) if end <= now => Err("the token has ended already".to_owned()),
@@ -144,7 +144,7 @@ impl Demand {
             None if issuer.terms.may_be_endless => END_OF_TIME,
             exp => moment("exp", exp.and_then(serde_json::Value::as_f64).ok_or("the token has no `exp`")?)?,
         };
-        if end.after(GRACE) <= now {
+        if end.after(LONGEST_LEEWAY) <= now {
             return Err("the token has ended already".to_owned());
         }
         Ok((entry(What::Token, issuer, jti, self.reason.as_deref())?, end.after(GRACE)))
