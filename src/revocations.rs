@@ -18,10 +18,7 @@ use std::time::Duration;
 
 use crate::clock::UnixTime;
 
-/// The longest leeway that an issuer can be given.
-pub const LONGEST_LEEWAY: Duration = Duration::from_secs(60);
-
-/// How much longer than its tokens an entry lives: twice the longest leeway. By one a token may come from the future, by the other it
+/// How much longer than its tokens an entry lives: twice the longest leeway ([`crate::token::issuer::LONGEST_LEEWAY`]). By one a token may come from the future, by the other it
 /// outlives its `exp`; and a leeway made longer afterwards revives nothing.
 pub const GRACE: Duration = Duration::from_secs(120);
 

@@ -9,9 +9,12 @@ use super::claims::{self, Basis, Lifetime};
 use super::keyset::KeyId;
 use super::kind::Accepts;
 use super::mapping::Mapping;
-use super::{Check, KeySet, UnverifiedToken, Unwatched, VerifiedClaims, Watch, keyset};
+use super::{Check, KeySet, UnverifiedToken, Unwatched, VerifiedClaims, Watch, jws, keyset};
 use crate::clock::UnixTime;
 use crate::policy::{Principal, Reason};
+
+/// Longest leeway that can be configured: clocks that are a minute apart are broken, and every second prolongs tokens.
+pub const LONGEST_LEEWAY: Duration = Duration::from_secs(60);
 
 /// What no clock reaches.
 const FOR_EVER: UnixTime = UnixTime::from_micros(i64::MAX);
@@ -229,11 +232,12 @@ impl Issuer {
         allowed.then_some(()).ok_or(Reason::WrongParty)
     }
 
-    /// Whether `token`, which is no JWT, may be one of its opaque tokens: it is asked about such, and they begin so.
+    /// Whether `token`, which cannot be read as a JWT, may be one of its opaque tokens: it is asked about such, and they begin so. What is
+    /// only a JWT or JWE that is not read here may be another issuer's and is shown to nobody.
     #[must_use]
     pub fn issues_opaque(&self, token: &str) -> bool {
         let prefix = self.asked.as_ref().and_then(|asked| asked.opaque.as_deref());
-        prefix.is_some_and(|prefix| token.starts_with(prefix)) && is_b64token(token)
+        prefix.is_some_and(|prefix| token.starts_with(prefix)) && is_b64token(token) && !jws::is_jose(token)
     }
 
     /// Who the verified claims speak of. Of the claims it keeps those named `kept`, beside roles, scopes and tier.

@@ -1,7 +1,8 @@
 //! A signed message in compact form (RFC 7515 section 3.1): what was signed, and nothing of what it means.
 
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, URL_SAFE_NO_PAD};
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
 use super::json;
@@ -10,6 +11,14 @@ use crate::policy::Reason;
 /// Longest token, in bytes: proxies limit a header to 8 KiB (nginx) up to 64 KiB (Envoy), and what
 /// exceeds this is no access token but an attempt to make the gate work.
 pub const MAX_TOKEN_BYTES: usize = 16 * 1024;
+
+/// As lax as the readers of others: the last bits may be anything.
+const URL_SAFE_LAX: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::URL_SAFE,
+    GeneralPurposeConfig::new()
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(base64::engine::DecodePaddingMode::RequireNone),
+);
 
 /// A signed message taken apart and not believed: [`super::KeySet::signer`] tells whose it is. Whether its payload holds claims is
 /// asked by [`super::UnverifiedToken`].
@@ -82,6 +91,45 @@ impl<'t> Jws<'t> {
     }
 }
 
+/// Whether a text is written as signed or encrypted messages are (RFC 7515 section 3.1, RFC 7516 section 3.1), read as laxly as anybody
+/// may: it is somebody's token then, though none that is read here.
+pub(super) fn is_jose(text: &str) -> bool {
+    let mut parts = text.split('.');
+    let (Some(header), Some(_), Some(_)) = (parts.next(), parts.next(), parts.next()) else { return false };
+    let header = header.trim_end_matches('=').replace('+', "-").replace('/', "_");
+    let lax = URL_SAFE_LAX.decode(header).unwrap_or_default();
+    lax.trim_ascii_start().starts_with(b"{") && serde_json::from_slice::<IgnoredAny>(&lax).is_ok()
+}
+
 fn decode(part: &str) -> Result<Vec<u8>, Reason> {
     URL_SAFE_NO_PAD.decode(part).map_err(|_| Reason::MalformedToken)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_as_a_signed_or_encrypted_message_is_no_opaque_token() {
+        let header = |text: &str| URL_SAFE_NO_PAD.encode(text);
+        for text in [
+            r#"{"alg":"RS256","kid":7}"#,
+            r#" {"alg":"none"}"#,
+            r#"{"alg":"a","alg":"b"}"#,
+            &format!("{{\"x\":{}{}}}", "[".repeat(200), "]".repeat(200)),
+            "{\"x\":\"\u{fffd}?~~~\"}",
+        ] {
+            for rest in [".e30.c2ln", ".e30.", "..", ".k.iv.text.tag", ".a b.c"] {
+                assert!(is_jose(&format!("{}{rest}", header(text))), "{text}{rest}");
+            }
+            let padded = base64::engine::general_purpose::STANDARD.encode(text);
+            assert!(is_jose(&format!("{padded}.e30.c2ln")), "{padded}");
+        }
+        for opaque in ["", "opaque", "a.b.c", "v4.public.eyJhIjoxfQ", &format!("{}.x", header("{}"))] {
+            assert!(!is_jose(opaque), "{opaque}");
+        }
+        for other in ["[1]", "7", "\"a\"", "{", "{\"a\":}", "{} x"] {
+            assert!(!is_jose(&format!("{}.b.c", header(other))), "{other}");
+        }
+    }
 }

@@ -7,13 +7,10 @@ use crate::config::settings::issuers::Preset;
 use crate::config::settings::{ClaimsFile, IssuerFile};
 use crate::keys::file;
 use crate::policy::ClaimPath;
-use crate::token::issuer::{Audiences, Terms};
+use crate::token::issuer::{Audiences, LONGEST_LEEWAY, Terms};
 use crate::token::kind::{Accepts, ToldBy};
 use crate::token::mapping::Mapping;
 use crate::token::{Issuer, TokenKind};
-
-/// Longest leeway: clocks that are a minute apart are broken, and every second prolongs tokens.
-const MAX_LEEWAY: Duration = Duration::from_secs(60);
 
 /// Longest lifetime that may be allowed: whoever needs a longer one says that there is none.
 const MAX_MAX_LIFETIME: Duration = Duration::from_secs(366 * 24 * 3600);
@@ -172,7 +169,7 @@ impl Stage {
     fn terms(&mut self, file: &IssuerFile, at: &str) -> Terms {
         let usual = Terms::default();
         let leeway = file.leeway.map_or(usual.leeway, |leeway| leeway.0);
-        if leeway > MAX_LEEWAY {
+        if leeway > LONGEST_LEEWAY {
             self.add(
                 format!("{at}.leeway"),
                 "every second of it prolongs every token",

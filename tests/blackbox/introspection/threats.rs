@@ -239,6 +239,42 @@ async fn t_f2_two_issuers_never_see_each_others_tokens() {
     }
 }
 
+/// A JWT that cannot be read here is still somebody's token, perhaps another issuer's: it is shown to nobody.
+#[tokio::test]
+async fn t_f2_a_jwt_that_is_not_read_is_not_shown_as_an_opaque_token() {
+    let issuer = Issuer::start().await;
+    let gate = Gate::start(&config(&issuer, ""));
+    let good = json!({"alg": "EdDSA", "kid": "test", "typ": "JWT"});
+    let with = |name: &str, value: Value| {
+        let mut header = good.clone();
+        header[name] = value;
+        KEY.sign(&header, &claims(json!({"iss": "https://elsewhere.example"})))
+    };
+    let own = |header: &str, claims: &str| {
+        let part = |text: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text);
+        format!("{}.{}.c2ln", part(header), part(claims))
+    };
+    let deep = format!("{{\"iss\":{}{}}}", "[".repeat(40), "]".repeat(40));
+    for token in [
+        with("kid", json!(7)),
+        with("typ", json!(["JWT"])),
+        with("alg", json!(null)),
+        KEY.sign(&json!({"alg": "EdDSA", "kid": 7}), &claims(json!({}))),
+        own("{\"alg\":\"RS256\"}", "{\"sub\":\"a\",\"sub\":\"b\"}"),
+        own("{\"alg\":\"RS256\",\"alg\":\"RS256\"}", "{}"),
+        own("{\"alg\":\"RS256\"}", &deep),
+        own("{\"alg\":\"RS256\"}", "no JSON"),
+        // A JWE: five parts.
+        format!("{}.k.i.c.t", own("{\"alg\":\"dir\"}", "{}").split('.').next().unwrap()),
+    ] {
+        let answer = ask(&gate, &token).await;
+        assert_eq!(answer.status(), 401, "{token}");
+        assert_ne!(answer.reason(), "inactive", "{token}");
+    }
+    assert!(issuer.asked().is_empty(), "{:?}", issuer.asked());
+    ask(&gate, "three.parts.opaque").await.expect(401, "inactive");
+}
+
 #[tokio::test]
 async fn t_f3_one_call_for_all_who_ask_about_a_token_and_none_for_two_tokens() {
     let issuer = Issuer::start().await;

@@ -4,7 +4,8 @@ use serde::Deserialize;
 
 use crate::clock::UnixTime;
 use crate::gate::Gate;
-use crate::revocations::{Entry, GRACE, LONGEST_LEEWAY, What};
+use crate::revocations::{Entry, GRACE, What};
+use crate::token::issuer::LONGEST_LEEWAY;
 use crate::token::{Issuer, UnverifiedToken};
 
 /// Longest `jti`, `sid` or subject, in bytes: a token of 16 KiB holds no longer one that anybody uses.
