@@ -7,7 +7,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -16,7 +16,7 @@ use tokio::time::sleep;
 
 use super::entry::{Entry, Id, Line, Written};
 use super::live::Live;
-use super::store::{Failure, PAGE, Store};
+use super::store::{Failure, PAGE, Store, TIMEOUT};
 use crate::clock::UnixTime;
 
 /// The pauses between attempts that fail: from a tenth of a second, twice as long each time, up to a second, so that an entry is
@@ -26,6 +26,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// How often a replica that starts looks whether a store that lost its data has settled.
 const UNSETTLED_PAUSE: Duration = Duration::from_millis(500);
+
+/// For how long a replica may have been without the feed and still count, when the store loses its data, as one that held everything
+/// until then: one pause and one attempt to connect. Longer, and it may have been cut off alone while others revoked.
+const SHORTLY: Duration = LONGEST_PAUSE.saturating_add(TIMEOUT);
 
 /// Why nothing was revoked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -55,8 +59,9 @@ pub struct Register {
     gaps: AtomicU64,
     /// How many of them a comparison has closed.
     closed: AtomicU64,
-    /// Whether a store that had settled was compared once: from then on this replica is one of those that hold entries.
-    has_compared: AtomicBool,
+    /// The last of them that only a store that has settled can close: the start, and every loss of data while this replica was cut off.
+    /// Beyond it this replica is one of those that hold entries.
+    cut_off: AtomicU64,
     failures: AtomicU64,
 }
 
@@ -79,7 +84,7 @@ impl Register {
             compare: Notify::new(),
             gaps: AtomicU64::new(1),
             closed: AtomicU64::new(0),
-            has_compared: AtomicBool::new(false),
+            cut_off: AtomicU64::new(1),
             failures: AtomicU64::new(0),
         }
     }
@@ -162,7 +167,11 @@ impl Register {
         let standing = self.counted(self.store.standing().await)?;
         let (epoch, mut at) = match place.last.take() {
             Some((epoch, at)) if epoch == standing.epoch && at <= standing.last => (epoch, at),
-            _ => {
+            lost => {
+                if lost.is_some() && self.age().is_none_or(|age| age > SHORTLY) {
+                    // Before the gap itself, so that no comparison that began earlier closes it.
+                    self.cut_off.store(self.gaps.load(Ordering::Acquire).saturating_add(1), Ordering::Release);
+                }
                 self.gap();
                 (standing.epoch, standing.last)
             }
@@ -232,11 +241,12 @@ impl Register {
         let gaps = self.gaps.load(Ordering::Acquire);
         let standing = self.counted(self.store.standing().await)?;
         self.take_over().await?;
-        // Who held everything before holds it still; who starts may have come before the others have written back.
-        let holds_all = standing.is_settled || self.has_compared.load(Ordering::Acquire);
+        // Who held everything before holds it still; who starts, or was cut off, may have come before the others have written back.
+        let held = self.closed.load(Ordering::Acquire) >= self.cut_off.load(Ordering::Acquire);
+        let holds_all = standing.is_settled || held;
         if holds_all {
             self.closed.store(gaps, Ordering::Release);
-            if !self.has_compared.swap(true, Ordering::AcqRel) {
+            if !held {
                 tracing::info!(store = self.store.name(), entries = self.live.len(), "revocations loaded");
             }
         }

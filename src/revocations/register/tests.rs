@@ -1,5 +1,5 @@
 use std::sync::Mutex;
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicBool, AtomicI64};
 
 use super::super::entry::What;
 use super::super::live::{Filter, WhenStale};
@@ -93,14 +93,58 @@ impl Store for Arc<Shaky> {
     }
 }
 
-fn register(store: &Arc<Shaky>, max_entries: usize) -> Arc<Register> {
-    let live = Arc::new(Live::new(Duration::from_secs(5), WhenStale::Refuse, [5; 16]));
-    let store = Box::new(Arc::clone(store));
-    Arc::new(Register::new(live, store, clock, Duration::from_secs(60), max_entries))
+/// The way of one replica to the store, which can be cut.
+#[derive(Debug, Default)]
+struct Way {
+    store: Arc<Shaky>,
+    is_cut: AtomicBool,
 }
 
-fn kept(store: &Arc<Shaky>) -> Arc<Register> {
-    let register = register(store, 10_000);
+impl Way {
+    fn open(&self) -> Result<&Arc<Shaky>, Failure> {
+        if self.is_cut.load(Ordering::Relaxed) { Err(Failure("cut off".to_owned())) } else { Ok(&self.store) }
+    }
+}
+
+impl Store for Arc<Way> {
+    fn name(&self) -> &'static str {
+        "way"
+    }
+
+    fn standing(&self) -> Answer<'_, Standing> {
+        Box::pin(async { self.open()?.standing().await })
+    }
+
+    fn news(&self, after: u64) -> Answer<'_, News> {
+        Box::pin(async move {
+            let news = self.open()?.news(after).await?;
+            self.open().map(|_| news)
+        })
+    }
+
+    fn page(&self, from: Option<String>) -> Answer<'_, Page> {
+        Box::pin(async move { self.open()?.page(from).await })
+    }
+
+    fn merge(&self, lines: Vec<Line>, writing_back: bool) -> Answer<'_, ()> {
+        Box::pin(async move { self.open()?.merge(lines, writing_back).await })
+    }
+
+    fn sweep(&self) -> Answer<'_, ()> {
+        Box::pin(async move { self.open()?.sweep().await })
+    }
+}
+
+fn register(store: impl Store + 'static, max_entries: usize) -> Arc<Register> {
+    let live = Arc::new(Live::new(Duration::from_secs(5), WhenStale::Refuse, [5; 16]));
+    Arc::new(Register::new(live, Box::new(store), clock, Duration::from_secs(60), max_entries))
+}
+
+fn kept<S>(store: &Arc<S>) -> Arc<Register>
+where
+    Arc<S>: Store + 'static,
+{
+    let register = register(Arc::clone(store), 10_000);
     tokio::spawn(Arc::clone(&register).keep());
     register
 }
@@ -182,14 +226,59 @@ async fn a_store_that_lost_its_data_gets_it_back_and_who_starts_meanwhile_waits(
     store.unsettled.store(true, Ordering::Relaxed);
     store.comes_back_empty();
     let late = kept(&store);
-    within(Duration::from_secs(4), "fresh again", || is_fresh(&one) && is_fresh(&other)).await;
     within(Duration::from_secs(4), "everything is there", || late.live().len() == 2_500).await;
+    sleep(Duration::from_secs(4)).await;
     assert!(!late.has_loaded() && !is_fresh(&late), "there could be more to come");
+    assert!(!is_fresh(&one) && !is_fresh(&other), "nor does either know that it was not cut off alone");
     store.unsettled.store(false, Ordering::Relaxed);
     within(Duration::from_secs(2), "ready", || late.has_loaded() && is_fresh(&late)).await;
+    within(Duration::from_secs(2), "fresh again", || is_fresh(&one) && is_fresh(&other)).await;
     assert!(has(&late, "t0") && has(&late, "t2499") && !has(&late, "taken back"));
     // The removal is not forgotten either: nobody brings the entry back.
     assert_eq!(late.live().line(back.id).map(|line| line.entry), Some(None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_held_everything_until_the_data_was_lost_goes_on_at_once() {
+    let store = Shaky::new();
+    let one = kept(&store);
+    within(SECOND, "loaded", || one.has_loaded() && is_fresh(&one)).await;
+    revoke(&one, "t").await;
+    store.unsettled.store(true, Ordering::Relaxed);
+    store.comes_back_empty();
+    for _ in 0..100 {
+        assert!(is_fresh(&one));
+        sleep(Duration::from_millis(100)).await;
+    }
+    let late = kept(&store);
+    within(SECOND, "written back", || has(&late, "t")).await;
+}
+
+/// One is cut off, the other revokes, and the store comes back empty: the first must not take what it remembers for everything.
+#[tokio::test(start_paused = true)]
+async fn who_was_cut_off_when_the_data_was_lost_waits_for_the_others() {
+    let store = Shaky::new();
+    let ways = [(); 2].map(|()| Arc::new(Way { store: Arc::clone(&store), is_cut: AtomicBool::new(false) }));
+    let (one, other) = (kept(&ways[0]), kept(&ways[1]));
+    within(SECOND, "loaded", || is_fresh(&one) && is_fresh(&other)).await;
+    ways[0].is_cut.store(true, Ordering::Relaxed);
+    sleep(Duration::from_secs(3)).await;
+    revoke(&other, "t").await;
+    // The other is away for longer than its own knowledge serves.
+    ways[1].is_cut.store(true, Ordering::Relaxed);
+    store.unsettled.store(true, Ordering::Relaxed);
+    store.comes_back_empty();
+    sleep(Duration::from_secs(3)).await;
+    assert!(!is_fresh(&one));
+    ways[0].is_cut.store(false, Ordering::Relaxed);
+    for _ in 0..40 {
+        sleep(Duration::from_millis(100)).await;
+        assert!(!is_fresh(&one), "it does not know of `t`");
+    }
+    ways[1].is_cut.store(false, Ordering::Relaxed);
+    within(Duration::from_secs(2), "written back", || has(&one, "t")).await;
+    store.unsettled.store(false, Ordering::Relaxed);
+    within(Duration::from_secs(2), "fresh again", || is_fresh(&one) && is_fresh(&other)).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -220,7 +309,7 @@ async fn everything_is_compared_at_intervals() {
 #[tokio::test(start_paused = true)]
 async fn a_full_register_refuses_and_drops_nothing() {
     let store = Shaky::new();
-    let one = register(&store, 2);
+    let one = register(store, 2);
     revoke(&one, "a").await;
     revoke(&one, "b").await;
     assert_eq!(one.revoke(entry("c"), clock().after(SECOND)).await, Err(Refused::Full));
