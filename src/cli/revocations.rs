@@ -41,7 +41,7 @@ pub struct Revoke {
     #[command(flatten)]
     what: What,
     /// With --subject: only tokens issued at this moment or before it, in seconds since 1970. Default: now.
-    #[arg(long, value_name = "SECONDS", requires = "subject")]
+    #[arg(long, value_name = "SECONDS", requires = "subject", value_parser = seconds)]
     issued_before: Option<f64>,
     /// The configured name of the issuer. Default: the only one.
     #[arg(long, value_name = "NAME", conflicts_with = "stdin")]
@@ -58,13 +58,13 @@ pub struct Revoke {
 #[group(required = true, multiple = false)]
 struct What {
     /// One token, by its `jti`.
-    #[arg(long, value_name = "JTI")]
+    #[arg(long, value_name = "JTI", allow_hyphen_values = true)]
     jti: Option<String>,
     /// All tokens of a session, by their `sid`.
-    #[arg(long, value_name = "SID")]
+    #[arg(long, value_name = "SID", allow_hyphen_values = true)]
     sid: Option<String>,
     /// All tokens of a subject that were issued before now.
-    #[arg(long, value_name = "SUBJECT")]
+    #[arg(long, value_name = "SUBJECT", allow_hyphen_values = true)]
     subject: Option<String>,
     /// One token, read from standard input.
     #[arg(long)]
@@ -89,7 +89,7 @@ pub struct List {
     #[arg(long, value_name = "NAME")]
     issuer: Option<String>,
     /// Only of this subject.
-    #[arg(long, value_name = "SUBJECT")]
+    #[arg(long, value_name = "SUBJECT", allow_hyphen_values = true)]
     subject: Option<String>,
 }
 
@@ -157,6 +157,12 @@ impl Revoke {
         say(&done.to_string());
         Ok(())
     }
+}
+
+/// Seconds since 1970. JSON has no infinity: as `null` it would mean now.
+fn seconds(text: &str) -> Result<f64, String> {
+    let seconds = text.parse().ok().filter(|seconds: &f64| seconds.is_finite());
+    seconds.ok_or_else(|| "write seconds since 1970, as `date +%s` prints them".to_owned())
 }
 
 fn token_from_stdin() -> Result<SecretString, String> {

@@ -29,7 +29,8 @@ pub trait Revocations: std::fmt::Debug + Send + Sync {
     /// By what a token of `issuer` (its `iss`) can be revoked. Asked once for each proof and kept with it.
     ///
     /// # Errors
-    /// [`Reason::MalformedClaim`] if `jti` or `sid` is no text: nobody could revoke such a token by it.
+    /// [`Reason::MalformedClaim`] if `jti` or `sid` is no text, empty or too long, or the subject is: nobody could revoke such a token by
+    /// it.
     fn marks(&self, issuer: &str, claims: &VerifiedClaims) -> Result<Marks, Reason>;
 
     /// Whether a token with these marks still holds. Asked at each use, of cached proofs too.

@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::UnixTime;
 
+/// Longest `jti`, `sid` or subject, in bytes: a token of 16 KiB holds no longer one that anybody uses.
+pub const MAX_VALUE_BYTES: usize = 1024;
+
 /// The name of an entry: 48 bits of the millisecond in which it was made, so that names stand in the order of time, and 80 random
 /// ones, so that no two replicas make the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]

@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde_json::Value;
 use siphasher::sip128::{Hasher128 as _, SipHasher13};
 
-use super::entry::{Entry, Id, Line, What, Written};
+use super::entry::{Entry, Id, Line, MAX_VALUE_BYTES, What, Written};
 use crate::clock::UnixTime;
 use crate::gate::Revocations;
 use crate::gate::ports::{Mark, Marks};
@@ -258,13 +258,18 @@ impl Live {
 
 impl Revocations for Live {
     fn marks(&self, issuer: &str, claims: &VerifiedClaims) -> Result<Marks, Reason> {
+        // What nobody can write into an entry could not be taken back.
+        let mark = |key: &str, value: &str| {
+            let fits = (1..=MAX_VALUE_BYTES).contains(&value.len());
+            fits.then(|| self.mark(key, issuer, value)).ok_or(Reason::MalformedClaim)
+        };
         let named = |key: &str| match claims.all().get(key) {
             None | Some(Value::Null) => Ok(None),
-            Some(Value::String(text)) => Ok(Some(self.mark(key, issuer, text))),
+            Some(Value::String(text)) => mark(key, text).map(Some),
             Some(_) => Err(Reason::MalformedClaim),
         };
         let subject = What::Subject { issued_before: UnixTime::from_micros(0) }.key();
-        let subject = self.mark(subject, issuer, claims.subject());
+        let subject = mark(subject, claims.subject())?;
         let names = [named(What::Token.key())?, named(What::Session.key())?, Some(subject)];
         Ok(Marks { names, issued: claims.issued().unwrap_or(UnixTime::from_micros(i64::MIN)) })
     }

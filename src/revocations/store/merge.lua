@@ -5,6 +5,13 @@
 if ARGV[2] ~= '0' then
   redis.call('SET', KEYS[5], '1', 'PX', ARGV[2])
 end
+-- Numbers go on where the feed ends, should only their counter be lost: a feed takes no smaller one.
+if redis.call('EXISTS', KEYS[3]) == 0 then
+  local newest = redis.call('XREVRANGE', KEYS[4], '+', '-', 'COUNT', 1)[1]
+  if newest then
+    redis.call('SET', KEYS[3], string.match(newest[1], '^%d+'))
+  end
+end
 for i = 3, #ARGV, 4 do
   local id, ends, body = ARGV[i], ARGV[i + 1], ARGV[i + 2] .. ' ' .. ARGV[i + 3]
   local there = redis.call('HGET', KEYS[1], id)

@@ -136,7 +136,7 @@ impl Redis {
         let info: InfoDict = redis::cmd("INFO").arg("server").query_async(connection).await?;
         let run: String = info.get("run_id").unwrap_or_default();
         let mut call = script.prepare_invoke();
-        call.key(EPOCH).key(NUMBER).key(WRITING);
+        call.key(EPOCH).key(NUMBER).key(WRITING).key(BODIES).key(ENDS);
         call.arg(run).arg(format!("{:032x}", fastrand::u128(..))).arg(millis(SETTLES_IN));
         let (epoch, last, is_settled): (String, u64, bool) = call.invoke_async(connection).await?;
         Ok(Standing { epoch, last, is_settled })

@@ -47,6 +47,10 @@ async fn the_commands_revoke_list_and_take_back() {
     assert_eq!(json!(listed), admin(&gate, "GET", "/revocations", "").await.json()["revocations"]);
     assert_eq!((listed.len(), &listed[0]["reason"]), (4, &json!("lost")));
     assert_eq!(good(&["revocations", "list", "--subject", "c", "--issuer", "shop"], "").lines().count(), 1);
+    for odd in ["-x", "--jti", "-"] {
+        let printed = good(&["revoke", "--jti", odd, "--for", "1h"], "");
+        assert!(printed.contains(&format!("\"jti\":\"{odd}\"")), "{printed}");
+    }
     good(&["revocations", "remove", listed[0]["id"].as_str().expect("an id")], "");
     ask(&gate, &jti).await.expect(200, "allowed");
 }
@@ -75,6 +79,12 @@ async fn what_does_not_work_is_said_and_nothing_is_sent_to_strangers() {
         assert_eq!((got, err.contains(wanted), err.contains(ADMIN)), (code, true, false), "{err}");
     }
     let at = ["--admin", &*url, "--token-file", "admin.token"];
+    for never in ["inf", "-inf", "nan", "1e999", "soon"] {
+        let words = ["revoke", "--subject", "alice", &format!("--issued-before={never}")];
+        let (code, _, err) = run(&gate, &[&words[..], &at].concat(), "");
+        assert_eq!((code, err.contains("write seconds since 1970")), (2, true), "{never}: {err}");
+    }
+    assert_eq!(admin(&gate, "GET", "/revocations", "").await.json()["revocations"], json!([]));
     let (code, _, err) = run(&gate, &[&["revocations", "remove", "x"][..], &at].concat(), "");
     assert_eq!((code, err.contains("there is no such revocation")), (1, true), "{err}");
     let off = Gate::shop();

@@ -139,6 +139,50 @@ async fn data_that_is_lost_without_a_restart_is_noticed_too() {
     ask(&late, &token(json!({"jti": "t"}))).await.expect(401, "revoked");
 }
 
+/// Of its keys only the counter is lost: revoking goes on, and everybody hears of it.
+#[tokio::test]
+async fn a_lost_counter_is_found_again_in_the_feed() {
+    let server = Server::start().await;
+    let config = by(&server);
+    let (one, other) = tokio::join!(ready(&config), ready(&config));
+    for jti in ["a", "b", "c"] {
+        revoke(&one, json!({"jti": jti})).await;
+        server.ask(&["DEL", "{portcullis:revocations}:number"]).await;
+    }
+    revoke(&other, json!({"jti": "d"})).await;
+    for gate in [&one, &other] {
+        for jti in ["a", "b", "c", "d"] {
+            let token = token(json!({"jti": jti}));
+            within(Duration::from_secs(3), jti, async || refused(gate, &token).await).await;
+        }
+    }
+    assert_eq!(server.ask(&["GET", "{portcullis:revocations}:number"]).await, "bulk-string('\"4\"')");
+}
+
+/// Only the entries themselves are lost: a gate that starts then must not take nothing for everything.
+#[tokio::test]
+async fn lost_entries_are_noticed_though_the_rest_is_there() {
+    let server = Server::start().await;
+    let config = by(&server);
+    let gate = ready(&config).await;
+    revoke(&gate, json!({"jti": "t"})).await;
+    let revoked = token(json!({"jti": "t"}));
+    for round in 0..3 {
+        server.ask(&["DEL", "{portcullis:revocations}:bodies"]).await;
+        if round == 2 {
+            revoke(&gate, json!({"jti": "another"})).await;
+        }
+        let late = Gate::start(&config);
+        within(Duration::from_secs(15), "ready", async || {
+            assert_ne!(ask(&late, &revoked).await.status(), 200, "{round}");
+            is_ready(&late).await
+        })
+        .await;
+        ask(&late, &revoked).await.expect(401, "revoked");
+    }
+    assert!(gate.log().contains("written back"), "{}", gate.log());
+}
+
 #[tokio::test]
 async fn a_redis_that_hangs_hangs_nobody() {
     let server = Server::start().await;

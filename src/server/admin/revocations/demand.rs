@@ -4,12 +4,10 @@ use serde::Deserialize;
 
 use crate::clock::UnixTime;
 use crate::gate::Gate;
+use crate::revocations::entry::MAX_VALUE_BYTES;
 use crate::revocations::{Entry, GRACE, What};
 use crate::token::issuer::LONGEST_LEEWAY;
 use crate::token::{Issuer, UnverifiedToken};
-
-/// Longest `jti`, `sid` or subject, in bytes: a token of 16 KiB holds no longer one that anybody uses.
-const MAX_VALUE_BYTES: usize = 1024;
 
 /// Longest reason, in bytes: a sentence, not a file.
 const MAX_REASON_BYTES: usize = 256;
