@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
-use ipnet::{Ipv4Net, Ipv6Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{
     ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH,
@@ -212,35 +212,58 @@ fn literal_address(url: &Url) -> Option<IpAddr> {
     host.trim_start_matches('[').trim_end_matches(']').parse().ok()
 }
 
-/// Where clouds answer whoever asks from inside with the machine's own credentials, beside the link-local ranges: Amazon over IPv6,
-/// Alibaba, Oracle.
-const METADATA: [IpAddr; 3] = [
-    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
-    IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
-    IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),
+/// Where clouds answer whoever asks from inside with the machine's own credentials, beside the link-local ranges: Alibaba, Oracle,
+/// Azure; Amazon (all of its services are there) and Google over IPv6.
+const METADATA: [IpNet; 5] = [
+    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(100, 100, 100, 200), 32)),
+    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(192, 0, 0, 192), 32)),
+    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(168, 63, 129, 16), 32)),
+    IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0), 32)),
+    IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254), 128)),
 ];
 
 /// Whether no issuer can be there. Private addresses are not refused: in a cluster issuers have them.
 fn is_refused(address: IpAddr) -> bool {
-    let address = match address {
-        IpAddr::V6(v6) => embedded(v6).map_or(address, IpAddr::V4),
-        IpAddr::V4(_) => address,
-    };
     let special = match address {
         IpAddr::V4(v4) => {
             let this_network = Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 8);
             v4.is_link_local() || v4.is_multicast() || v4.is_broadcast() || this_network.contains(&v4)
         }
-        IpAddr::V6(v6) => v6.is_unicast_link_local() || v6.is_multicast() || v6.is_unspecified(),
+        IpAddr::V6(v6) => {
+            let leads_there = embedded(v6).any(|v4| is_refused(IpAddr::V4(v4)));
+            leads_there || v6.is_unicast_link_local() || v6.is_multicast() || v6.is_unspecified()
+        }
     };
-    special || METADATA.contains(&address)
+    special || METADATA.iter().any(|network| network.contains(&address))
 }
 
-/// The IPv4 address that an IPv6 address leads to: mapped (RFC 4291 section 2.5.5.2) or by the well-known prefix of NAT64 (RFC 6052).
-fn embedded(v6: Ipv6Addr) -> Option<Ipv4Addr> {
-    let nat64 = Ipv6Net::new_assert(Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0), 96);
-    let last = || v6.octets().last_chunk::<4>().copied().map(Ipv4Addr::from);
-    v6.to_ipv4_mapped().or_else(|| nat64.contains(&v6).then(last).flatten())
+/// The IPv4 addresses to which an IPv6 address may lead: mapped, compatible (RFC 4291 section 2.5.5), translated (RFC 2765), by 6to4
+/// (RFC 3056), and by the prefixes of NAT64: the well-known one (RFC 6052), and the one for local use (RFC 8215), of whose lengths
+/// nobody here knows.
+fn embedded(v6: Ipv6Addr) -> impl Iterator<Item = Ipv4Addr> {
+    const WHOLE: [usize; 4] = [12, 13, 14, 15];
+    const FORMS: [(Ipv6Net, [usize; 4]); 9] = [
+        (prefix([0, 0, 0, 0, 0, 0xffff], 96), WHOLE),
+        (prefix([0, 0, 0, 0, 0, 0], 96), WHOLE),
+        (prefix([0, 0, 0, 0, 0xffff, 0], 96), WHOLE),
+        (prefix([0x2002, 0, 0, 0, 0, 0], 16), [2, 3, 4, 5]),
+        (prefix([0x64, 0xff9b, 0, 0, 0, 0], 96), WHOLE),
+        (prefix([0x64, 0xff9b, 1, 0, 0, 0], 48), WHOLE),
+        (prefix([0x64, 0xff9b, 1, 0, 0, 0], 48), [6, 7, 9, 10]),
+        (prefix([0x64, 0xff9b, 1, 0, 0, 0], 48), [7, 9, 10, 11]),
+        (prefix([0x64, 0xff9b, 1, 0, 0, 0], 48), [9, 10, 11, 12]),
+    ];
+    let octets = v6.octets();
+    let at = move |place: usize| octets.get(place).copied().unwrap_or_default();
+    let forms = FORMS.into_iter().filter(move |(network, _)| network.contains(&v6));
+    // `::1` is this machine and leads nowhere else; and of the places for local use some hold nothing.
+    let is_mapped = v6.to_ipv4_mapped().is_some();
+    forms.map(move |(_, places)| Ipv4Addr::from(places.map(at))).filter(move |v4| is_mapped || v4.to_bits() > 0xff)
+}
+
+const fn prefix(start: [u16; 6], length: u8) -> Ipv6Net {
+    let [a, b, c, d, e, f] = start;
+    Ipv6Net::new_assert(Ipv6Addr::new(a, b, c, d, e, f, 0, 0), length)
 }
 
 /// The system's resolver, without the addresses at which no issuer can be: a name must not lead there either.
@@ -276,7 +299,20 @@ mod tests {
             "[::ffff:169.254.169.254]",
             "[64:ff9b::a9fe:a9fe]",
             "[fe80::1]",
+            "[::ffff:0.0.0.0]",
+            "[::a9fe:a9fe]",
+            "[2002:a9fe:a9fe::]",
+            "[2002:a9fe:a9fe:1::5]",
+            "[::ffff:0:a9fe:a9fe]",
+            "[64:ff9b:1::a9fe:a9fe]",
+            "[64:ff9b:1:a9fe:a9:fe00::]",
+            "[64:ff9b:1:ff:a9:fea9:fe00:0]",
+            "[64:ff9b::a83f:8110]",
+            "168.63.129.16",
             "[fd00:ec2::254]",
+            "[fd00:ec2::23]",
+            "[fd00:ec2:1::1]",
+            "[fd20:ce::254]",
             "100.100.100.200",
             "0.0.0.0",
             "0.1.2.3",
@@ -286,7 +322,19 @@ mod tests {
         ] {
             assert!(fetcher.url(&format!("https://{host}/jwks")).is_err(), "{host}");
         }
-        for host in ["127.0.0.1", "10.0.0.1", "[fd00::1]", "192.168.1.1", "id.example.com", "[::1]"] {
+        for host in [
+            "127.0.0.1",
+            "10.0.0.1",
+            "[fd00::1]",
+            "192.168.1.1",
+            "id.example.com",
+            "[::1]",
+            "168.63.129.17",
+            "[fd20:ce::1]",
+        ] {
+            assert!(fetcher.url(&format!("https://{host}/jwks")).is_ok(), "{host}");
+        }
+        for host in ["[64:ff9b::808:808]", "[64:ff9b:1::808:808]", "[64:ff9b:1:808:8:800::]", "[2002:808:808::1]"] {
             assert!(fetcher.url(&format!("https://{host}/jwks")).is_ok(), "{host}");
         }
         for url in ["file:///etc/passwd", "gopher://x/", "https://user:pw@host/", "jwks", "ftp://h/x", "https://"] {
