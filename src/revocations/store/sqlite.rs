@@ -1,9 +1,9 @@
 //! A SQLite file: for gates without Redis. Several of one machine may share it.
 
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sqlx::migrate::{Migration, MigrationType, Migrator};
@@ -26,7 +26,13 @@ const OPENS_IN: Duration = Duration::from_secs(30);
 pub struct Sqlite {
     clock: fn() -> UnixTime,
     pool: SqlitePool,
+    file: PathBuf,
+    /// Which file it was when it was opened.
+    identity: Identity,
 }
+
+/// The device of a file, and its number there.
+type Identity = (u64, u64);
 
 type Row = (String, i64, String);
 
@@ -54,16 +60,27 @@ impl Sqlite {
             "INSERT INTO revocation_feed (epoch, last) SELECT $1, 0 WHERE NOT EXISTS (SELECT 1 FROM revocation_feed)",
         );
         begun.bind(epoch).execute(&pool).await.map_err(|error| failed(&error))?;
-        Ok(Self { clock, pool })
+        let identity = fs::metadata(file).map(|there| (there.dev(), there.ino())).map_err(|error| failed(&error))?;
+        Ok(Self { clock, pool, file: file.to_owned(), identity })
+    }
+
+    /// Whether the file is still the one that was opened: what is written to one that is gone is lost with this process, and what other
+    /// processes write to another one is not heard of here.
+    async fn is_there(&self) -> Result<(), Failure> {
+        let there = tokio::fs::metadata(&self.file).await.ok().map(|there| (there.dev(), there.ino()));
+        let gone = || Failure(format!("{} was removed or exchanged meanwhile: put it back", self.file.display()));
+        (there == Some(self.identity)).then_some(()).ok_or_else(gone)
     }
 
     async fn ask_standing(&self) -> Result<Standing, Failure> {
+        self.is_there().await?;
         let row = sqlx::query_as("SELECT epoch, last FROM revocation_feed");
         let (epoch, last): (String, i64) = row.fetch_one(&self.pool).await.map_err(said)?;
         Ok(Standing { epoch, last: number(last), is_settled: true })
     }
 
     async fn ask_news(&self, after: u64) -> Result<News, Failure> {
+        self.is_there().await?;
         let pool = &self.pool;
         let epoch = sqlx::query_as("SELECT epoch FROM revocation_feed").fetch_optional(pool).await.map_err(said)?;
         let (epoch,): (String,) = epoch.unwrap_or_default();
@@ -102,7 +119,8 @@ impl Sqlite {
         }
         let count = sqlx::query("UPDATE revocation_feed SET last = $1");
         count.bind(last).execute(&mut *transaction).await.map_err(said)?;
-        transaction.commit().await.map_err(said)
+        transaction.commit().await.map_err(said)?;
+        self.is_there().await
     }
 
     async fn forget(&self) -> Result<(), Failure> {

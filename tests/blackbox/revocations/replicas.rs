@@ -262,6 +262,30 @@ async fn without_redis_a_restart_forgets_nothing_and_two_gates_share_the_file() 
     within(SECOND, "known", async || refused(&one, &back).await).await;
 }
 
+/// What would be written to a file that is gone would be forgotten with the process.
+#[tokio::test]
+async fn a_file_that_is_taken_away_is_noticed_and_confirms_nothing() {
+    let gate = ready(&config("{}", "").edit("  store: {}\n", "  max_feed_age: 1s\n")).await;
+    let (file, aside) = (gate.folder().join("revocations.db"), gate.folder().join("aside"));
+    revoke(&gate, json!({"jti": "bad"})).await;
+    let (good, bad) = (token(json!({"jti": "good"})), token(json!({"jti": "bad"})));
+    let refuses = async |what: &str| {
+        let answer = admin(&gate, "POST", "/revocations", "{\"jti\":\"x\"}").await;
+        assert_eq!((answer.status, answer.text().contains("put it back")), (503, true), "{what}: {}", answer.text());
+        within(Duration::from_secs(5), what, async || ask(&gate, &good).await.reason() == "revocations_stale").await;
+        ask(&gate, &bad).await.expect(401, "revoked");
+    };
+    std::fs::rename(&file, &aside).expect("taken away");
+    refuses("gone").await;
+    assert!(gate.log().contains("revocations.db was removed or exchanged"), "{}", gate.log());
+    std::fs::write(&file, "").expect("another one");
+    refuses("exchanged").await;
+    std::fs::rename(&aside, &file).expect("put back");
+    within(Duration::from_secs(5), "back", async || ask(&gate, &good).await.status() == 200).await;
+    revoke(&gate, json!({"jti": "good"})).await;
+    ask(&gate, &good).await.expect(401, "revoked");
+}
+
 #[tokio::test]
 async fn the_default_is_a_file_beside_the_settings() {
     let gate = ready(&config("{}", "").edit("  store: {}\n", "  resync: 30s\n")).await;
