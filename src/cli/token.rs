@@ -1,18 +1,26 @@
 //! `portcullis token`: for people who hold a token and wonder.
 
+mod hint;
 mod inspection;
 mod printed;
 
+use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Read as _};
 use std::process::ExitCode;
+use std::time::UNIX_EPOCH;
 
 use clap::{Args, Subcommand};
 
 use super::{Configured, EXIT_CONFIG, EXIT_FAILED, complain, say};
+use crate::clock::UnixTime;
 use crate::config::{self, Loaded};
+use crate::server::clock;
 use crate::token::UnverifiedToken;
 use crate::token::jws::MAX_TOKEN_BYTES;
 use inspection::Inspection;
+
+/// Exit code for a command line that cannot be read, as clap has it.
+const EXIT_USAGE: u8 = 2;
 
 /// What to do with a token.
 #[derive(Debug, Subcommand)]
@@ -32,12 +40,34 @@ pub struct Options {
     /// Prints JSON.
     #[arg(long)]
     json: bool,
+    /// Judges as of this moment instead of now: 2025-11-20T12:00:00Z, or seconds since 1970.
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    at: Option<UnixTime>,
+    /// Where people put the token first. It is not read, nor repeated.
+    #[arg(hide = true)]
+    misplaced: Vec<OsString>,
 }
+
+fn moment(text: &str) -> Result<UnixTime, String> {
+    let seconds = text.parse().ok().filter(|seconds| (0..=LAST_SECOND).contains(seconds)).map(UnixTime::from_secs);
+    let written = || humantime::parse_rfc3339_weak(text).ok()?.duration_since(UNIX_EPOCH).ok();
+    let moment = seconds.or_else(|| Some(UnixTime::from_secs(0).after(written()?)));
+    moment.ok_or_else(|| "write it as 2025-11-20T12:00:00Z, or in seconds since 1970".to_owned())
+}
+
+/// Last second of the year 9999, the last that can be written as a date.
+const LAST_SECOND: i64 = 253_402_300_799;
 
 /// Inspects a token. Succeeds if it would pass.
 #[must_use]
 pub fn run(token: &Token) -> ExitCode {
     let Token::Inspect(options) = token;
+    if !options.misplaced.is_empty() {
+        complain(
+            "portcullis token inspect: the token is read from standard input, since arguments are for everybody to see",
+        );
+        return ExitCode::from(EXIT_USAGE);
+    }
     let loaded = match config::load(&options.configured.config, &options.configured.flags()) {
         Ok(loaded) => loaded,
         Err(report) => {
@@ -61,7 +91,7 @@ fn inspect(options: &Options, loaded: &Loaded) -> io::Result<bool> {
     if options.fetch {
         actix_web::rt::System::new().block_on(fetch(loaded, token));
     }
-    let inspection = Inspection::of(token, loaded);
+    let inspection = Inspection::of(token, loaded, options.at.unwrap_or_else(clock::now));
     let coloured = io::stdout().is_terminal();
     say(&if options.json { inspection.json() } else { inspection.text(coloured) });
     Ok(inspection.passes())

@@ -126,6 +126,11 @@ impl KeySet {
         self.named.contains_key(kid)
     }
 
+    /// The names that its keys have.
+    pub fn kids(&self) -> impl Iterator<Item = &str> {
+        self.named.keys().map(|kid| &**kid)
+    }
+
     /// The keys that may have signed the message, none of them tried yet.
     ///
     /// For a message with `kid` those of that name, or, if none has it, those that have no name (a PEM

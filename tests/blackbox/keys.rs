@@ -133,7 +133,7 @@ async fn a_token_is_inspected_with_fetched_keys_only_if_one_says_so() {
     };
     let (code, line) = verdict(&[]);
     assert_eq!((code, issuer.asked().len()), (Some(1), 0), "nobody is asked");
-    assert!(line.starts_with("verdict: keys_unavailable - "), "{line}");
+    assert!(line.starts_with("verdict: keys_unavailable - ") && line.contains("say --fetch"), "{line}");
     let (code, line) = verdict(&["--fetch"]);
     assert_eq!((code, issuer.asked().len()), (Some(0), 1), "{line}");
     issuer.says(http("500 Internal Server Error", "", ""));

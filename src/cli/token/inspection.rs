@@ -4,10 +4,11 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
 
+use super::hint::Compared;
 use super::printed;
+use crate::clock::UnixTime;
 use crate::config::Loaded;
 use crate::policy::Reason;
-use crate::server::clock;
 use crate::token::{Check, Jws, Key, UnverifiedToken, Watch};
 
 /// A token, looked at from all sides.
@@ -17,12 +18,14 @@ pub(super) struct Inspection {
     claims: Option<Map<String, Value>>,
     /// How many characters its last part has. What they are would make the print a credential.
     signature: Option<usize>,
-    /// The configured issuer that it names.
+    /// The configured issuer that it names, or that would be asked about it.
     issuer: Option<String>,
     /// The key that signed it; while that is not known, those that would be tried.
     keys: Vec<(Option<String>, String)>,
     checks: Vec<(Check, Result<(), Reason>)>,
     verdict: Result<(), Reason>,
+    /// What was compared, if that explains it.
+    hint: Option<String>,
 }
 
 /// Writes down the checks as the gate makes them.
@@ -37,10 +40,10 @@ impl Watch for Notes {
 }
 
 impl Inspection {
-    pub(super) fn of(token: &str, loaded: &Loaded) -> Self {
+    pub(super) fn of(token: &str, loaded: &Loaded, now: UnixTime) -> Self {
         let authenticator = loaded.gate.authenticator();
         let mut notes = Notes::default();
-        let verdict = authenticator.inspect(token, clock::now(), &mut notes);
+        let verdict = authenticator.inspect(token, now, &mut notes);
         let (jws, unverified) = (Jws::parse(token).ok(), UnverifiedToken::parse(token).ok());
         let found = unverified.as_ref().and_then(|token| authenticator.issuer_of(token).ok());
         let set = found.and_then(|(index, _)| authenticator.keys().current(index));
@@ -49,14 +52,45 @@ impl Inspection {
             let signer = set.signer(jws).ok().filter(|_| is_signed);
             signer.map_or_else(|| set.candidates(jws).unwrap_or_default(), |key| vec![key])
         });
+        let compared = Compared {
+            token,
+            jws: jws.as_ref(),
+            claims: unverified.as_ref().map(UnverifiedToken::claims),
+            issuer: found.map(|(_, issuer)| &**issuer),
+            all: authenticator.issuers().collect(),
+            keys: set.as_deref(),
+        };
+        let hint = verdict.err().and_then(|reason| compared.hint(reason));
+        let asked = || authenticator.issuers().find(|issuer| jws.is_none() && issuer.issues_opaque(token));
+        let issuer = found.map(|(_, issuer)| &**issuer).or_else(asked);
+        let issuer = issuer.map(|issuer| issuer.name.to_string());
         Self {
             header: jws.as_ref().map(|jws| jws.header().clone()),
             claims: unverified.as_ref().map(|token| token.claims().clone()),
             signature: jws.and_then(|_| token.rsplit('.').next().map(str::len)),
-            issuer: found.map(|(_, issuer)| issuer.name.to_string()),
+            issuer,
             keys: keys.unwrap_or_default().into_iter().map(|key| described(key)).collect(),
             checks: notes.0,
             verdict,
+            hint,
+        }
+    }
+
+    /// Its code and what it means. What its issuer would have to be asked about is not judged: nobody is asked here.
+    fn verdict(&self) -> (&'static str, String) {
+        match self.verdict {
+            Ok(()) => (GOOD, "whoever sends it is known; what he may, the policy says".to_owned()),
+            Err(ASK) => {
+                let name = self.issuer.as_deref().unwrap_or_default();
+                (
+                    NOT_JUDGED,
+                    format!("its issuer {name} would have to be asked, as the gate does and this command does not"),
+                )
+            }
+            Err(reason) => {
+                let hint = self.hint.as_ref().map(|hint| format!(": {hint}"));
+                (reason.code(), format!("{}{}", reason.meaning(), hint.unwrap_or_default()))
+            }
         }
     }
 
@@ -75,12 +109,14 @@ impl Inspection {
         let checks = self.results().map(|(check, result)| match result {
             None => json!({"check": check.name(), "result": "not_reached"}),
             Some(Ok(())) => json!({"check": check.name(), "result": "ok"}),
+            Some(Err(ASK)) => json!({"check": check.name(), "result": NOT_JUDGED}),
             Some(Err(reason)) => json!({"check": check.name(), "result": "failed", "reason": reason.code()}),
         });
         let keys = self.keys.iter().map(|(kid, algorithms)| json!({"kid": kid, "algorithms": algorithms}));
         printed::pretty(&json!({
             "passes": self.passes(),
-            "verdict": self.verdict.map_or_else(Reason::code, |()| GOOD),
+            "verdict": self.verdict().0,
+            "hint": self.hint,
             "header": self.header,
             "claims": self.claims,
             "signature_characters": self.signature,
@@ -112,19 +148,24 @@ impl Inspection {
         for (check, result) in self.results() {
             let (colour, word) = match result {
                 Some(Ok(())) => (GREEN, "ok"),
+                Some(Err(ASK)) => (YELLOW, "not judged"),
                 Some(Err(_)) => (RED, "failed"),
                 None => (FAINT, "not reached"),
             };
-            let reason = result.and_then(Result::err).map(|reason| format!(" - {}", reason.code()));
+            let reason = result
+                .and_then(Result::err)
+                .filter(|reason| *reason != ASK)
+                .map(|reason| format!(" - {}", reason.code()));
             let asks = format!("{:<10} {}?{}", check.name(), check.asks(), reason.unwrap_or_default());
             lines.push(format!("  {} {asks}", paint(colour, format!("{word:<12}"))));
         }
-        lines.push(match self.verdict {
-            Ok(()) => {
-                paint(GREEN, format!("verdict: {GOOD} - whoever sends it is known; what he may, the policy says"))
-            }
-            Err(reason) => paint(RED, format!("verdict: {} - {}", reason.code(), reason.meaning())),
-        });
+        let (code, meaning) = self.verdict();
+        let colour = match self.verdict {
+            Ok(()) => GREEN,
+            Err(ASK) => YELLOW,
+            Err(_) => RED,
+        };
+        lines.push(paint(colour, format!("verdict: {code} - {meaning}")));
         lines.join("\n")
     }
 }
@@ -132,9 +173,14 @@ impl Inspection {
 /// The verdict on a token that passes; the others are reason codes, of which none is called so.
 const GOOD: &str = "good";
 
+/// The verdict on a token that only its issuer can judge, and how the checks say so.
+const NOT_JUDGED: &str = "not_judged";
+const ASK: Reason = Reason::IntrospectionFailed;
+
 /// Select Graphic Rendition (ECMA-48 section 8.3.117).
 const GREEN: &str = "32";
 const RED: &str = "31";
+const YELLOW: &str = "33";
 const FAINT: &str = "2";
 
 /// The claims that are moments (RFC 7519 section 4.1, OpenID Connect Core section 2).

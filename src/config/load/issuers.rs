@@ -92,7 +92,11 @@ impl Stage {
                 );
             }
             Some(Preset::Keycloak) if file.issuer.ends_with('/') => {
-                self.add(at, "Keycloak's issuers end without `/`", "take the slash at `issuer` away, or leave the preset out");
+                self.add(
+                    at,
+                    "Keycloak's issuers end without `/`",
+                    "take the slash at `issuer` away, or leave the preset out",
+                );
             }
             Some(Preset::Auth0) if !file.issuer.ends_with('/') => {
                 self.add(at, "Auth0's issuers end in `/`", "write the slash at `issuer`, or leave the preset out");

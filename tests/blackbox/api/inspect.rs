@@ -103,6 +103,75 @@ fn it_says_whose_the_token_is_and_never_gives_it_away() {
     // The arguments of a process are for everybody to see.
     let output = inspect(folder.path(), "", &[&token]);
     assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    assert!(said.contains("from standard input") && !said.contains(&token[..20]), "{said}");
+}
+
+#[test]
+fn what_only_its_issuer_can_judge_is_not_judged() {
+    let asking = "jwks_file: jwks.json\n    introspection:\n      url: https://id.example.com/i\n      client_id: gate\n      \
+                  client_secret_env: SECRET\n      about: [opaque, jwt]";
+    let folder = Config::shop().edit("jwks_file: jwks.json", asking).file("secret", "x").write();
+    let settings = fs::read_to_string(folder.path().join("portcullis.yaml")).unwrap();
+    let settings = settings.replace("client_secret_env: SECRET", "client_secret_file: secret");
+    fs::write(folder.path().join("portcullis.yaml"), settings).unwrap();
+    for token in ["opaque".to_owned(), KEY.token(&claims(json!({})))] {
+        let output = inspect(folder.path(), &token, &["--json"]);
+        let told = told(&output);
+        assert_eq!((&told["verdict"], &told["issuer"]), (&json!("not_judged"), &json!("shop")), "{told}");
+        assert_eq!((&told["passes"], output.status.code()), (&json!(false), Some(1)));
+        let asked = json!({"check": "asked", "result": "not_judged"});
+        assert!(told["checks"].as_array().unwrap().contains(&asked), "{told}");
+        let text = text(&inspect(folder.path(), &token, &[]));
+        assert!(
+            text.lines().last().unwrap().starts_with("verdict: not_judged - its issuer shop would have to be"),
+            "{text}"
+        );
+        assert!(text.contains("not judged") && !text.contains("introspection_failed"), "{text}");
+    }
+    // An encrypted token would be shown to nobody.
+    let jwe = "eyJhbGciOiJkaXIiLCJlbmMiOiJBMTI4R0NNIn0..aXY.dGV4dA.dGFn";
+    assert_eq!(told(&inspect(folder.path(), jwe, &["--json"]))["verdict"], "malformed_token");
+}
+
+#[test]
+fn a_verdict_shows_what_was_compared() {
+    let settings = Config::shop().edit("audiences: [shop]", "audiences: [shop]\n    authorized_parties: [web]");
+    let folder = settings.write();
+    let good = |changes: Value| KEY.token(&claims(changes));
+    let mut header = KEY.header();
+    header["typ"] = json!("x+jwt");
+    let slash = if let Some(bare) = ISSUER.strip_suffix('/') { bare.to_owned() } else { format!("{ISSUER}/") };
+    for (token, wanted) in [
+        (String::new(), "nothing came on standard input".to_owned()),
+        (format!("Bearer {}", good(json!({}))), "leave out the word `Bearer`".to_owned()),
+        ("e30.k.i.c.t".to_owned(), "five parts are an encrypted token".to_owned()),
+        (good(json!({"iss": "https://x"})), format!("`iss` is \"https://x\"; configured are [\"{ISSUER}\"]")),
+        (good(json!({"iss": slash})), "only the slash at the end differs".to_owned()),
+        (good(json!({"aud": ["a", "b"]})), "`aud` is [\"a\",\"b\"]; `audiences` are [\"shop\"]".to_owned()),
+        (good(json!({"aud": null})), "`aud` is missing; `audiences`".to_owned()),
+        (good(json!({"azp": "app"})), "`azp` is \"app\"; `authorized_parties` are [\"web\"]".to_owned()),
+        (KEY.sign(&header, &claims(json!({}))), "`typ` is \"x+jwt\"; `types` are [\"jwt\",\"at+jwt\"]".to_owned()),
+        (
+            Signer::new("other", "EdDSA").token(&claims(json!({}))),
+            "`kid` is \"other\"; the issuer's keys are [\"test\"]".to_owned(),
+        ),
+        (good(json!({"iat": "now"})), "`iat` is \"now\"".to_owned()),
+        (good(json!({"aud": "\u{1b}[2J"})), "`aud` is \"\\u001b[2J\"".to_owned()),
+    ] {
+        let text = text(&inspect(folder.path(), &token, &[]));
+        assert!(text.lines().last().unwrap().contains(&wanted), "{wanted}: {text}");
+    }
+    let old = good(json!({"iat": 1_763_640_000, "exp": 1_763_640_300, "azp": "web"}));
+    for (at, verdict) in [
+        ("1763640100", "good"),
+        ("2025-11-20T12:04:59Z", "good"),
+        ("2025-11-20T12:05:30Z", "expired"),
+        ("1763639000", "issued_in_future"),
+    ] {
+        assert_eq!(told(&inspect(folder.path(), &old, &["--json", "--at", at]))["verdict"], verdict, "{at}");
+    }
+    assert_eq!(inspect(folder.path(), &old, &["--at", "yesterday"]).status.code(), Some(2));
 }
 
 #[test]
