@@ -29,6 +29,15 @@ pub enum WhenStale {
     GoOn,
 }
 
+impl std::fmt::Display for WhenStale {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Refuse => "every token is refused (revocations_stale) until the store answers",
+            Self::GoOn => "the last knowledge decides (on_stale: danger_go_on) until the store answers",
+        })
+    }
+}
+
 /// The live set.
 #[derive(Debug)]
 pub struct Live {
@@ -154,6 +163,18 @@ impl Live {
     pub fn age(&self, now: UnixTime) -> Option<Duration> {
         let complete = self.complete.load(Ordering::Acquire);
         (complete != NEVER).then(|| Duration::from_micros(now.micros().abs_diff(complete)))
+    }
+
+    /// Whether the knowledge is older than it may be, or there was never any.
+    #[must_use]
+    pub fn is_stale(&self, now: UnixTime) -> bool {
+        self.age(now).is_none_or(|age| age > self.max_age)
+    }
+
+    /// What is done then.
+    #[must_use]
+    pub fn when_stale(&self) -> WhenStale {
+        self.when_stale
     }
 
     /// How many entries there are.
@@ -283,7 +304,7 @@ impl Revocations for Live {
                 return Err(Reason::Revoked);
             }
         }
-        let is_fresh = self.when_stale == WhenStale::GoOn || self.age(now).is_some_and(|age| age <= self.max_age);
+        let is_fresh = self.when_stale == WhenStale::GoOn || !self.is_stale(now);
         is_fresh.then_some(()).ok_or(Reason::RevocationsStale)
     }
 }

@@ -149,13 +149,18 @@ impl Register {
     }
 
     async fn follow(&self) {
-        let mut place = Place { last: None, pause: FIRST_PAUSE, complaint: None };
+        let mut place = Place { last: None, pause: FIRST_PAUSE, complaint: None, is_stale: false };
         loop {
             let Err(why) = self.follow_once(&mut place).await;
             // Said once, not each second.
             if place.complaint.as_ref() != Some(&why) {
                 tracing::warn!(store = self.store.name(), %why, "the feed of revocations is interrupted");
                 place.complaint = Some(why);
+            }
+            if !place.is_stale && self.live.is_stale((self.clock)()) && self.has_loaded() {
+                let does = self.live.when_stale();
+                tracing::error!(store = self.store.name(), "what is revoked is not known any more: {does}");
+                place.is_stale = true;
             }
             sleep(jittered(place.pause)).await;
             place.pause = place.pause.saturating_mul(2).min(LONGEST_PAUSE);
@@ -198,6 +203,7 @@ impl Register {
                 self.live.complete_up_to(asked);
             }
             place.pause = FIRST_PAUSE;
+            place.is_stale &= self.live.is_stale((self.clock)());
             if place.complaint.take().is_some() {
                 tracing::info!(store = self.store.name(), "the feed of revocations is back");
             }
@@ -309,6 +315,8 @@ struct Place {
     pause: Duration,
     /// What was last complained of.
     complaint: Option<Failure>,
+    /// Whether it was told that the knowledge is too old.
+    is_stale: bool,
 }
 
 /// Up to a tenth longer, so that replicas do not ask together.

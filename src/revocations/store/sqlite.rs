@@ -42,7 +42,10 @@ impl Sqlite {
     /// # Errors
     /// Why it cannot be used.
     pub async fn open(file: &Path, clock: fn() -> UnixTime) -> Result<Self, Failure> {
-        let failed = |why: &dyn std::fmt::Display| Failure(format!("{}: {why}", file.display()));
+        let failed = |why: &dyn std::fmt::Display| {
+            let remedy = "name a file of its own that the gate can write to, or none, at revocations.store.sqlite.file";
+            Failure(format!("{} cannot be used for revocations: {why}; {remedy}", file.display()))
+        };
         create(file).map_err(|error| failed(&error))?;
         // What was confirmed survives a loss of power.
         let options = SqliteConnectOptions::new()

@@ -69,6 +69,8 @@ async fn a_redis_killed_with_its_data_gets_it_back_and_nothing_is_forgotten() {
     .await;
     assert!(since > SECOND, "within max_feed_age the last knowledge serves: {since:?}");
     ask(&one, &good).await.expect(503, "revocations_stale");
+    let told = "what is revoked is not known any more: every token is refused";
+    within(Duration::from_secs(5), "told", async || one.log().contains(told)).await;
     ask(&one, &mine[0]).await.expect(401, "revoked");
     one.ask("GET", "/", &[]).await.expect(200, "allowed");
     assert!(is_ready(&one).await, "what needs no token goes on");
@@ -110,6 +112,7 @@ async fn a_redis_killed_with_its_data_gets_it_back_and_nothing_is_forgotten() {
         ask(&late, token).await.expect(401, "revoked");
     }
     ask(&late, &mine[2]).await.expect(200, "allowed");
+    assert_eq!(one.log().matches(told).count(), 1, "once");
     // And what is revoked now reaches all.
     revoke(&late, json!({"jti": "good"})).await;
     for gate in [&one, &other, &late] {
