@@ -214,7 +214,7 @@ impl Gate {
         if let Some(body) = body {
             request = request.header("content-type", "application/json").body(body.to_string());
         }
-        let unasked = |error: reqwest::Error| format!("{} cannot be asked: {:#}", self.admin, error.without_url());
+        let unasked = |error: reqwest::Error| self.unasked(&error);
         let answer = request.send().await.map_err(unasked)?;
         let status = answer.status();
         let body: Value = serde_json::from_slice(&answer.bytes().await.map_err(unasked)?).unwrap_or_default();
@@ -227,6 +227,22 @@ impl Gate {
             (None, _) => "no reason",
         };
         Err(format!("{} answers {status}: {why}", self.admin))
+    }
+
+    /// Why there is no answer: the innermost reason, which is the one that says something, and what may be wrong here.
+    fn unasked(&self, error: &reqwest::Error) -> String {
+        let mut why = "no answer in time".to_owned();
+        let mut source = std::error::Error::source(error);
+        while let Some(cause) = source {
+            why = cause.to_string();
+            source = cause.source();
+        }
+        let remedy = match (why.contains("certificate"), &self.ca_file) {
+            (true, Some(_)) => "--ca-file must hold the authority of the listener's certificate",
+            (true, None) => "name the authority of the listener's certificate with --ca-file",
+            (false, _) => "name its admin listener with --admin, https:// if it has `tls`",
+        };
+        format!("{} cannot be asked: {why}; {remedy}", self.admin)
     }
 
     fn url(&self, below: &[&str], query: &[(&str, &str)]) -> Result<Url, String> {

@@ -22,36 +22,42 @@ pub(super) struct Compared<'a> {
 impl Compared<'_> {
     /// The hint, if there is one that says more than the reason itself.
     pub(super) fn hint(&self, reason: Reason) -> Option<String> {
-        match reason {
-            Reason::MalformedToken => self.form().map(str::to_owned),
-            Reason::UnknownIssuer => Some(self.unknown_issuer()),
-            Reason::WrongAudience => match &self.issuer?.audiences {
-                Audiences::OneOf(ours) => {
-                    Some(format!("`aud` is {}; `audiences` are {}", self.said("aud"), list(ours)))
-                }
-                Audiences::Any => None,
-            },
-            Reason::WrongParty => {
-                let party = if self.claims?.contains_key("azp") { "azp" } else { "client_id" };
-                let ours = list(&self.issuer?.authorized_parties);
-                Some(format!("`{party}` is {}; `authorized_parties` are {ours}", self.said(party)))
-            }
-            Reason::WrongType => {
-                let accepts = &self.issuer?.accepts;
-                let untyped = accepts.untyped.then_some("none");
-                let types: Vec<&str> = accepts.types.iter().map(|typ| &**typ).chain(untyped).collect();
-                Some(format!("the header's `typ` is {}; `types` are {}", self.header("typ"), list(&types)))
-            }
-            Reason::UnknownKey => {
-                let mut names: Vec<&str> = self.keys?.kids().collect();
-                names.sort_unstable();
-                Some(format!("`kid` is {}; the issuer's keys are {}", self.header("kid"), list(&names)))
-            }
-            Reason::AlgorithmNotAllowed => Some(format!("`alg` is {}", self.header("alg"))),
-            Reason::KeysUnavailable => Some("they are fetched, and nobody is asked here: say --fetch".to_owned()),
-            Reason::MalformedClaim => self.malformed().map(|name| format!("`{name}` is {}", self.said(name))),
-            _ => None,
-        }
+        const HINTS: [(Reason, fn(&Compared<'_>) -> Option<String>); 9] = [
+            (Reason::MalformedToken, |it| it.form().map(str::to_owned)),
+            (Reason::UnknownIssuer, |it| Some(it.unknown_issuer())),
+            (Reason::WrongAudience, |it| it.wrong_audience()),
+            (Reason::WrongParty, |it| it.wrong_party()),
+            (Reason::WrongType, |it| it.wrong_type()),
+            (Reason::UnknownKey, |it| it.unknown_key()),
+            (Reason::AlgorithmNotAllowed, |it| Some(format!("`alg` is {}", it.header("alg")))),
+            (Reason::KeysUnavailable, |_| Some("they are fetched, and nobody is asked here: say --fetch".to_owned())),
+            (Reason::MalformedClaim, |it| it.malformed().map(|name| format!("`{name}` is {}", it.said(name)))),
+        ];
+        HINTS.iter().find(|(of, _)| *of == reason).and_then(|(_, hint)| hint(self))
+    }
+
+    fn wrong_audience(&self) -> Option<String> {
+        let Audiences::OneOf(ours) = &self.issuer?.audiences else { return None };
+        Some(format!("`aud` is {}; `audiences` are {}", self.said("aud"), list(ours)))
+    }
+
+    fn wrong_party(&self) -> Option<String> {
+        let party = if self.claims?.contains_key("azp") { "azp" } else { "client_id" };
+        let ours = list(&self.issuer?.authorized_parties);
+        Some(format!("`{party}` is {}; `authorized_parties` are {ours}", self.said(party)))
+    }
+
+    fn wrong_type(&self) -> Option<String> {
+        let accepts = &self.issuer?.accepts;
+        let untyped = accepts.untyped.then_some("none");
+        let types: Vec<&str> = accepts.types.iter().map(|typ| &**typ).chain(untyped).collect();
+        Some(format!("the header's `typ` is {}; `types` are {}", self.header("typ"), list(&types)))
+    }
+
+    fn unknown_key(&self) -> Option<String> {
+        let mut names: Vec<&str> = self.keys?.kids().collect();
+        names.sort_unstable();
+        Some(format!("`kid` is {}; the issuer's keys are {}", self.header("kid"), list(&names)))
     }
 
     fn form(&self) -> Option<&'static str> {

@@ -54,7 +54,11 @@ fn answer(result: Result<HttpResponse, Problem>) -> HttpResponse {
 }
 
 fn admit(request: &HttpRequest, bearer: &Bearer) -> Result<(), Problem> {
-    let why = "show the token of the admin listener: `Authorization: Bearer ...`";
+    let why = if request.headers().contains_key(header::AUTHORIZATION) {
+        "what is shown is not the token of this admin listener, as `Authorization: Bearer ...`"
+    } else {
+        "show the token of the admin listener: `Authorization: Bearer ...`"
+    };
     bearer.admits(request).then_some(()).ok_or((StatusCode::UNAUTHORIZED, why.to_owned()))
 }
 
@@ -106,7 +110,7 @@ async fn list(
 ) -> HttpResponse {
     answer(admit(&request, &bearer).and_then(|()| {
         let query = web::Query::<Query>::from_query(request.query_string());
-        let query = query.map_err(|error| bad(format!("the query cannot be read: {error}")))?;
+        let query = query.map_err(|error| bad(unreadable(&error)))?;
         let issuer = query.issuer.as_deref().map(|name| demand::issuer(&admin.gate, Some(name))).transpose();
         let issuer = issuer.map_err(bad)?.map(|issuer| &*issuer.issuer);
         let values = [("jti", &query.jti), ("sid", &query.sid), ("subject", &query.subject)];
@@ -123,6 +127,14 @@ async fn list(
         let next = lines.last().filter(|_| lines.len() == limit).map(|line| line.id.to_string());
         Ok(HttpResponse::Ok().json(json!({"revocations": entries, "next": next})))
     }))
+}
+
+/// What the library says of a query that cannot be read, as far as it names members and not what their types are called here.
+fn unreadable(error: &actix_web::error::QueryPayloadError) -> String {
+    let said = error.to_string();
+    let unknown = said.split_once("unknown field").map(|(_, rest)| format!("unknown field{rest}"));
+    let why = unknown.unwrap_or_else(|| "`limit` is a number, `after` a `next`, and nothing stands twice".to_owned());
+    format!("the query cannot be read: {why}")
 }
 
 async fn restore(

@@ -62,16 +62,24 @@ async fn what_does_not_work_is_said_and_nothing_is_sent_to_strangers() {
     let url = format!("http://{}", gate.admin());
     let revoke = ["revoke", "--jti", "t"];
     for (words, code, wanted) in [
-        (vec!["--admin", &url, "--token-file", "wrong.token"], 1, "answers 401 Unauthorized: show the token"),
+        (
+            vec!["--admin", &url, "--token-file", "wrong.token"],
+            1,
+            "answers 401 Unauthorized: what is shown is not the token",
+        ),
         (vec!["--admin", &url, "--token-file", "nowhere"], 1, "nowhere cannot be read"),
         (vec!["--admin", "http://192.0.2.1:7401", "--token-file", "admin.token"], 1, "is not https"),
         (vec!["--admin", "http://localhost.example:7401", "--token-file", "admin.token"], 1, "is not https"),
         (
             vec!["--admin", &url, "--token-file", "admin.token", "--issuer", "x"],
             1,
-            "400 Bad Request: no issuer has this name",
+            "400 Bad Request: no issuer has this name: write one of `shop`",
         ),
-        (vec!["--admin", "http://127.0.0.1:1", "--token-file", "admin.token"], 1, "cannot be asked"),
+        (
+            vec!["--admin", "http://127.0.0.1:1", "--token-file", "admin.token"],
+            1,
+            "refused (os error 111); name its admin listener with --admin",
+        ),
         (vec!["--admin", &url], 2, "--token-file"),
         (vec!["--admin", &url, "--token-file", "admin.token", "--sid", "s"], 2, "cannot be used with"),
     ] {
@@ -111,6 +119,9 @@ async fn over_tls_only_the_named_authority_is_believed() {
         run(&gate, &["revoke", "--jti", "t", "--admin", &url, "--token-file", "admin.token", "--ca-file", &ca], "")
     };
     let (code, _, err) = ask("stranger");
-    assert_eq!((code, err.contains("cannot be asked")), (1, true), "{err}");
+    assert_eq!((code, err.contains("certificate") && err.contains("--ca-file must hold")), (1, true), "{err}");
     assert_eq!(ask("gate").0, 0);
+    let at = ["--admin", &*url, "--token-file", "admin.token"];
+    let (code, _, err) = run(&gate, &[&["revocations", "list"][..], &at].concat(), "");
+    assert_eq!((code, err.contains("with --ca-file")), (1, true), "{err}");
 }

@@ -42,24 +42,31 @@ pub(super) struct Demand {
 /// What the library says of a body that cannot be read, which repeats no value of it: one may be a token.
 pub(super) fn words(error: &serde_json::Error) -> String {
     let said = error.to_string();
-    let said = if said.starts_with("unknown field") || said.starts_with("duplicate field") {
-        said
-    } else {
-        "it is no JSON object, or a member has the wrong type".to_owned()
-    };
-    format!("the body cannot be read: {}", said.split(" at line").next().unwrap_or_default())
+    let said = said.split(" at line").next().unwrap_or_default();
+    // What begins so names members only; the rest may show the value.
+    let is_harmless = ["unknown field", "duplicate field", "missing field"].iter().any(|start| said.starts_with(start));
+    let why = if is_harmless { said } else { "it is no JSON object, or a member has the wrong type" };
+    format!("the body cannot be read: {why}; `issued_before` and `expires_at` are numbers, everything else is text")
 }
 
 /// The issuer of that configured name; without a name, the only one.
 pub(super) fn issuer<'g>(gate: &'g Gate, name: Option<&str>) -> Result<&'g Issuer, String> {
     let mut issuers = gate.authenticator().issuers();
     match name {
-        Some(name) => issuers.find(|issuer| *issuer.name == *name).ok_or("no issuer has this name".to_owned()),
+        Some(name) => {
+            let found = issuers.find(|issuer| *issuer.name == *name);
+            found.ok_or_else(|| format!("no issuer has this name: write one of {}", names(gate)))
+        }
         None => match (issuers.next(), issuers.next()) {
             (Some(only), None) => Ok(only),
-            _ => Err("there is more than one issuer: write `issuer`".to_owned()),
+            _ => Err(format!("there is more than one issuer: write `issuer`, one of {}", names(gate))),
         },
     }
+}
+
+fn names(gate: &Gate) -> String {
+    let names: Vec<String> = gate.authenticator().issuers().map(|issuer| format!("`{}`", issuer.name)).collect();
+    names.join(", ")
 }
 
 impl Demand {
@@ -121,9 +128,10 @@ impl Demand {
             (None, _) => Ok(latest),
             (Some(end), What::Token) if end <= now => Err("the token has ended already".to_owned()),
             (Some(end), What::Token) => Ok(end),
-            (Some(end), _) if end < latest => {
-                Err("tokens of this issuer may hold for longer: the revocation would end before them".to_owned())
-            }
+            (Some(end), _) if end < latest => Err(
+                "tokens of this issuer may hold for longer: the revocation would end before them; leave the end out"
+                    .to_owned(),
+            ),
             (Some(end), _) => Ok(end),
         }
     }
@@ -132,8 +140,10 @@ impl Demand {
         if self.issuer.is_some() || self.issued_before.is_some() || self.expires_at.is_some() || self.lasts.is_some() {
             return Err("a token says itself whose it is and when it ends: write nothing else but `reason`".to_owned());
         }
-        let token =
-            UnverifiedToken::parse(token).map_err(|reason| format!("this is no token: {}", reason.meaning()))?;
+        let token = UnverifiedToken::parse(token).map_err(|reason| {
+            let remedy = "what is opaque is revoked by the `jti` or `sid` of its issuer's answer, or with its subject";
+            format!("this is no token that can be read: {}; {remedy}", reason.meaning())
+        })?;
         let mut issuers = gate.authenticator().issuers();
         let issuer = issuers.find(|issuer| token.issuer() == Some(&*issuer.issuer));
         let issuer = issuer.ok_or("the token is of no configured issuer")?;
