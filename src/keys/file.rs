@@ -23,6 +23,9 @@ pub struct Loaded {
 /// # Errors
 /// If it is no JWK set, or no member can be used.
 pub fn jwk_set(text: &[u8], allowed: &[Algorithm]) -> Result<Loaded, String> {
+    if text.trim_ascii_start().starts_with(b"-----BEGIN") {
+        return Err("it is PEM and no JWK set; a public key in PEM is named as `pem_file`".to_owned());
+    }
     let document = json::object(text).map_err(|error| format!("it is no JSON object: {error}"))?;
     let members = document.get("keys").and_then(Value::as_array).ok_or("it has no list `keys`")?;
     let mut keys = Vec::new();
@@ -49,6 +52,9 @@ pub fn jwk_set(text: &[u8], allowed: &[Algorithm]) -> Result<Loaded, String> {
 /// # Errors
 /// What is wrong with it.
 pub fn pem(text: &[u8], allowed: &[Algorithm]) -> Result<Loaded, String> {
+    if text.trim_ascii_start().starts_with(b"{") {
+        return Err("it is JSON and no PEM; a JWK set is named as `jwks_file`".to_owned());
+    }
     jwk::from_pem(text, allowed).map(one)
 }
 

@@ -125,7 +125,10 @@ impl Material {
         algorithms
             .retain(|algorithm| algorithm.key_kind() == kind && (allowed.is_empty() || allowed.contains(algorithm)));
         if algorithms.is_empty() {
-            return Err("its algorithm does not fit its kind or is not among the issuer's `algorithms`".into());
+            let own = own.unwrap_or_else(|| kind.usual());
+            let fits = own.key_kind() == kind;
+            let unfit = || format!("its `alg` is {own:?}, which does not fit its kind");
+            return Err(if fits { format!("it is for {own:?}, which `algorithms` does not name") } else { unfit() });
         }
         let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
         let broken = |_| "its numbers are broken".to_owned();

@@ -19,10 +19,12 @@ pub(super) struct Compared<'a> {
     pub(super) keys: Option<&'a KeySet>,
 }
 
+type Hint = fn(&Compared<'_>) -> Option<String>;
+
 impl Compared<'_> {
     /// The hint, if there is one that says more than the reason itself.
     pub(super) fn hint(&self, reason: Reason) -> Option<String> {
-        const HINTS: [(Reason, fn(&Compared<'_>) -> Option<String>); 9] = [
+        const HINTS: [(Reason, Hint); 9] = [
             (Reason::MalformedToken, |it| it.form().map(str::to_owned)),
             (Reason::UnknownIssuer, |it| Some(it.unknown_issuer())),
             (Reason::WrongAudience, |it| it.wrong_audience()),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretSlice, SecretString};
 
-use super::keys::without_line_feed;
+use super::keys::{url_remedy, without_line_feed};
 use super::{Stage, read};
 use crate::config::environment;
 use crate::config::settings::IssuerFile;
@@ -113,7 +113,8 @@ impl Stage {
             Some(url) => match discreet.url(url) {
                 Ok(url) => Place::Url(url),
                 Err(why) => {
-                    self.add(format!("{at}.url"), why, "write the issuer's introspection endpoint");
+                    let remedy = url_remedy(file, asking.url.as_deref(), "write the issuer's introspection endpoint");
+                    self.add(format!("{at}.url"), why, remedy);
                     return None;
                 }
             },

@@ -70,6 +70,7 @@ impl Stage {
             );
         }
         self.preset(file, at);
+        self.dangers(file);
         Issuer {
             authorized_parties: self.authorized_parties(file, at),
             accepts: self.accepts(file, at),
@@ -77,6 +78,33 @@ impl Stage {
             mapping: self.mapping(file.preset, &file.claims, at),
             asked: self.asked(file, at),
             ..Issuer::new(&file.name, &file.issuer, self.audiences(file, at))
+        }
+    }
+
+    /// Says at every start what was given up.
+    fn dangers(&mut self, file: &IssuerFile) {
+        let asking = file.introspection.as_ref();
+        let dangers = [
+            ("danger_any_audience", file.danger_any_audience, "tokens meant for anybody are taken"),
+            ("danger_no_expiry", file.danger_no_expiry, "tokens may hold for ever"),
+            (
+                "danger_allow_http_issuer",
+                file.danger_allow_http_issuer,
+                "whoever is on the way can exchange keys and read tokens and the gate's secret",
+            ),
+            (
+                "introspection.danger_no_audience",
+                asking.is_some_and(|asking| asking.danger_no_audience),
+                "tokens perhaps meant for other services are taken",
+            ),
+            (
+                "introspection.danger_no_token_type",
+                asking.is_some_and(|asking| asking.danger_no_token_type),
+                "refresh tokens of some issuers are taken",
+            ),
+        ];
+        for (key, _, what) in dangers.into_iter().filter(|(_, is_on, _)| *is_on) {
+            self.warnings.push(format!("issuer `{}`: {key}: {what}", file.name));
         }
     }
 

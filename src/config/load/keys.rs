@@ -63,7 +63,13 @@ impl Stage {
                 max_stale,
             }),
             Err((key, why)) => {
-                self.add(format!("{at}{key}"), why, "name a source with keys that verify this issuer's tokens");
+                let remedy = match key {
+                    ".keys.ca_file" => "name a PEM file with the authorities whose certificates are believed",
+                    ".keys.jwks_url" => url_remedy(file, keys.jwks_url.as_deref(), A_SOURCE),
+                    ".keys.discovery_url" => url_remedy(file, keys.discovery_url.as_deref(), A_SOURCE),
+                    _ => url_remedy(file, Some(&file.issuer), A_SOURCE),
+                };
+                self.add(format!("{at}{key}"), why, remedy);
             }
         }
         None
@@ -130,7 +136,7 @@ impl Stage {
                 "write at most one of jwks_url, discovery_url, jwks_file, pem_file, hmac_secret_file, hmac_secret_env",
             ),
             Err(why) => {
-                self.add(format!("{at}.keys.{source}"), why, "name a source with keys that verify this issuer's tokens")
+                self.add(format!("{at}.keys.{source}"), why, A_SOURCE);
             }
         }
         None
@@ -172,6 +178,20 @@ impl Stage {
             (None, None, None, None) => ("", Err("no source of keys is named".into())),
             _ => ("", Err("more than one source of keys is named".into())),
         }
+    }
+}
+
+const A_SOURCE: &str = "name a source with keys that verify this issuer's tokens";
+
+/// What to write instead of a URL that cannot be asked; `usual`, if nothing about the URL itself says more.
+pub(super) fn url_remedy(file: &IssuerFile, url: Option<&str>, usual: &'static str) -> &'static str {
+    let url = url.unwrap_or_default();
+    if url.starts_with("http://") && !file.danger_allow_http_issuer {
+        "write https://…, or danger_allow_http_issuer: true where nobody else is on the way"
+    } else if !url.contains("://") {
+        "write the whole URL: https://…"
+    } else {
+        usual
     }
 }
 

@@ -33,10 +33,30 @@ const MAX_ENTRIES: usize = 10_000_000;
 /// Shortest token of the admin listener, in bytes: what `openssl rand -hex 16` gives has 128 random bits.
 const MIN_TOKEN_BYTES: usize = 32;
 
+/// What a file or a variable with the URL of a Redis holds.
+const WITH_PASSWORD: &str = "write rediss://USER:PASSWORD@HOST:PORT into it, with other characters than letters, digits and -._~ as %XX in both";
+
 impl Stage {
     /// Where revocations are kept; none if nothing can be revoked.
     pub(super) fn revocations(&mut self, settings: &SettingsFile) -> Option<Kind> {
+        let admin = &settings.listeners.admin;
+        if settings.revocations.is_none() && (admin.token_file.is_some() || admin.token_env.is_some()) {
+            let what =
+                "listeners.admin has a token for revoking, and nothing can be revoked: add a section `revocations`";
+            self.warnings.push(what.to_owned());
+        }
         let file = settings.revocations.as_ref()?;
+        let dangers = [
+            ("store.danger_memory", file.store.danger_memory, "a restart forgets what was revoked"),
+            (
+                "on_stale: danger_go_on",
+                file.on_stale == OnStale::DangerGoOn,
+                "revoked tokens pass while the store is gone",
+            ),
+        ];
+        for (key, _, what) in dangers.into_iter().filter(|(_, is_on, _)| *is_on) {
+            self.warnings.push(format!("revocations.{key}: {what}"));
+        }
         for (key, period, least, most, remedy) in [
             ("max_feed_age", file.max_feed_age, MIN_FEED_AGE, MAX_FEED_AGE, "write a time from 1s to 1h; 5s is usual"),
             ("resync", file.resync, MIN_RESYNC, MAX_RESYNC, "write a time from 1s to 1day; 60s is usual"),
@@ -109,7 +129,16 @@ impl Stage {
         match redis {
             Ok(redis) => Some(Kind::Redis(Box::new(redis))),
             Err(why) => {
-                self.add(format!("{at}.{key}"), why, "write redis://HOST:PORT, or rediss://HOST:PORT for TLS");
+                let (why, remedy) = match (key, &file.url_file) {
+                    ("url", _) => (why, "write redis://HOST:PORT, or rediss://HOST:PORT for TLS"),
+                    (_, Some(path)) => {
+                        let file = self.path(path).display().to_string();
+                        let why = if why.starts_with(&file) { why } else { format!("{file}: {why}") };
+                        (why, WITH_PASSWORD)
+                    }
+                    (_, None) => (why, WITH_PASSWORD),
+                };
+                self.add(format!("{at}.{key}"), why, remedy);
                 None
             }
         }

@@ -9,8 +9,25 @@ fn who_could_revoke_nothing_is_warned() {
     let address = "  admin:\n    address: 127.0.0.1:0";
     let (code, text) = in_memory().edit(&format!("{address}\n    token_file: admin.token"), address).check();
     assert_eq!((code, text.contains("warning: revocations: nobody can revoke anything")), (0, true), "{text}");
-    let (code, text) = in_memory().check();
+    let (code, text) = config("{}", "").check();
     assert_eq!((code, text.contains("warning")), (0, false), "{text}");
+    let token_only = Config::shop().edit(address, &format!("{address}\n    token_file: admin.token"));
+    let (code, text) = token_only.file("admin.token", ADMIN).check();
+    assert_eq!((code, text.contains("warning: listeners.admin has a token for revoking")), (0, true), "{text}");
+}
+
+#[test]
+fn what_was_given_up_is_said_at_every_check() {
+    let issuer = "audiences: [shop]\n    danger_no_expiry: true";
+    let risky = config("{danger_memory: true}", "  on_stale: danger_go_on").edit("audiences: [shop]", issuer);
+    let (code, text) = risky.check();
+    for wanted in [
+        "warning: revocations.store.danger_memory: a restart forgets",
+        "warning: revocations.on_stale: danger_go_on: revoked tokens pass",
+        "warning: issuer `shop`: danger_no_expiry: tokens may hold for ever",
+    ] {
+        assert_eq!((code, text.contains(wanted)), (0, true), "{wanted}: {text}");
+    }
 }
 
 #[test]
@@ -34,6 +51,15 @@ fn a_password_is_never_printed() {
             assert_eq!((code, text.contains(SECRET)), (64, false), "{store}: {text}");
         }
     }
+}
+
+#[test]
+fn a_file_with_a_url_that_is_none_is_named_with_what_it_must_hold() {
+    let (code, text) = config("{redis: {url_file: redis.url}}", "").file("redis.url", "redis:/127.0.0.1").check();
+    let wanted = "redis.url: this is no URL of a Redis; write rediss://USER:PASSWORD@HOST:PORT into it";
+    assert_eq!((code, text.contains(wanted), text.contains("%XX")), (64, true, true), "{text}");
+    let (_, text) = config("{redis: {url_file: nowhere}}", "").check();
+    assert_eq!(text.matches("nowhere").count(), 1, "{text}");
 }
 
 #[test]
