@@ -12,7 +12,7 @@ use super::cors::Preflight;
 use super::demand::Patterns;
 use super::document::PolicyFile;
 use super::refusals::Refusals;
-use super::route::RouteTable;
+use super::route::{Considered, RouteTable};
 use super::{ClaimPath, Demand, IdentityHeaders, Reason, Refusal, RequestFacts, Rule};
 use crate::mistake::Mistake;
 
@@ -59,6 +59,31 @@ impl Policy {
             None => Ok(&self.routes),
             Some(set) => self.sets.get(set).ok_or_else(|| Reason::UnknownRuleSet.into()),
         }
+    }
+
+    /// What becomes of every rule of the rule set when `facts` are judged; empty if there is no such set.
+    #[must_use]
+    pub fn considered(&self, facts: &RequestFacts<'_>) -> Vec<Considered<'_>> {
+        let Ok(routes) = self.routes(facts) else { return Vec::new() };
+        let announced = facts.preflight.as_ref().filter(|_| self.route(facts).is_err());
+        routes.considered(&facts.host, &facts.path, announced.map_or(facts.method, |preflight| preflight.method))
+    }
+
+    /// Every rule once; of each rule set in file order, those of the nameless one first.
+    #[must_use]
+    pub fn rules(&self) -> Vec<&Arc<Rule>> {
+        let mut sets: Vec<_> = self.sets.iter().collect();
+        sets.sort_by_key(|(name, _)| *name);
+        let mut rules: Vec<&Arc<Rule>> = Vec::new();
+        for rule in
+            std::iter::once(&self.routes).chain(sets.into_iter().map(|(_, table)| table)).flat_map(RouteTable::rules)
+        {
+            // The places of one rule stand beside each other.
+            if rules.last().is_none_or(|last| !Arc::ptr_eq(last, rule)) {
+                rules.push(rule);
+            }
+        }
+        rules
     }
 }
 

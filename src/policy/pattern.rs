@@ -17,6 +17,8 @@ pub enum Segment {
 /// A pattern that a path matches whole; there is no unanchored form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pattern {
+    /// As it was written.
+    pub source: Box<str>,
     /// The segments, in order.
     pub segments: Vec<Segment>,
     /// Whether any number of further segments (none too) may follow: `/**`.
@@ -32,7 +34,7 @@ impl Pattern {
         let Some(inner) = text.strip_prefix('/') else {
             return Err((format!("the path `{text}` does not start with `/`"), format!("write `/{text}`")));
         };
-        let mut pattern = Self { segments: Vec::new(), rest: false };
+        let mut pattern = Self { source: text.into(), segments: Vec::new(), rest: false };
         if inner.is_empty() {
             return Ok(pattern);
         }
@@ -129,7 +131,8 @@ mod tests {
             ("/caf%C3%A9/é/a%20b", vec![literal("café"), literal("é"), literal("a b")], false),
         ];
         for (text, segments, rest) in table {
-            assert_eq!(Pattern::parse(text, &Regexes::default()), Ok(Pattern { segments, rest }), "{text}");
+            let (read, source) = (Pattern::parse(text, &Regexes::default()), text.into());
+            assert_eq!(read, Ok(Pattern { source, segments, rest }), "{text}");
         }
     }
 

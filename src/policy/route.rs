@@ -9,6 +9,8 @@
 //! A path that is chosen and has no rule for the method is refused: a stricter rule for `GET
 //! /admin` never lets `POST /admin` fall through to a laxer `/**`.
 
+mod considered;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -18,6 +20,8 @@ use super::demand::Pattern as Regex;
 use super::path::folded;
 use super::pattern::{Pattern, Segment};
 use super::{CanonicalPath, Host, Method, Rule};
+
+pub use considered::{Considered, Outcome};
 
 /// Methods that a rule without `methods` does not match: a preflight must not reach an upstream
 /// unless a rule says so by name, and TRACE and CONNECT are nobody's ordinary request.
@@ -76,6 +80,8 @@ pub struct RouteTable {
     any: Option<usize>,
     tries: Vec<Node>,
     fold_case: bool,
+    /// What was added, in file order, for people who ask why.
+    written: Vec<Written>,
 }
 
 #[derive(Debug, Default)]
@@ -88,6 +94,15 @@ struct Node {
     any: Option<Box<Node>>,
     here: Vec<Entry>,
     rest: Vec<Entry>,
+}
+
+/// A place of a rule as it stands in the file.
+#[derive(Debug)]
+struct Written {
+    host: HostPattern,
+    pattern: Pattern,
+    methods: Methods,
+    rule: Arc<Rule>,
 }
 
 #[derive(Debug)]
@@ -129,6 +144,8 @@ impl RouteTable {
         let named = entries.iter().filter(|entry| !entry.methods.0.is_empty()).count();
         let position = if methods.0.is_empty() { entries.len() } else { named };
         entries.insert(position, entry);
+        let (host, pattern, methods) = (host.clone(), pattern.clone(), methods.clone());
+        self.written.push(Written { host, pattern, methods, rule: Arc::clone(rule) });
         Added { hidden_by: None, taken }
     }
 
