@@ -138,6 +138,7 @@ fn service(keys: &[&Signer], mebibytes: u64) -> Arc<Decisions> {
         metrics: Arc::new(Metrics::new(observed)),
         lifecycle,
         audit,
+        records_principal: false,
         headers: Headers::of(&gate.in_force().policy),
         gate,
     })

@@ -3,11 +3,14 @@
 pub mod certificate;
 pub mod check;
 pub mod demo;
+pub mod explain;
 pub mod healthcheck;
+mod printed;
 mod probe;
 pub mod revocations;
 pub mod schema;
 pub mod serve;
+pub mod test;
 pub mod token;
 
 use std::io::Write as _;
@@ -38,6 +41,10 @@ enum What {
     Serve(Configured),
     /// Checks the settings, the policy and the keys, and reports every mistake at once.
     Check(Configured),
+    /// Explains a decision: which rules were considered, which demands are met, what would be answered.
+    Explain(explain::Options),
+    /// Runs tests of the policy: cases, each with the decision that is expected.
+    Test(test::Options),
     /// Starts a gate with a sample shop to try; with proxies in front if their programs are named.
     Demo(demo::Options),
     /// Asks a running gate whether it is ready: for containers without a shell.
@@ -98,6 +105,8 @@ impl Command {
         match self.what {
             What::Serve(configured) => serve::run(&configured),
             What::Check(configured) => check::run(&configured),
+            What::Explain(options) => explain::run(&options),
+            What::Test(options) => test::run(&options),
             What::Demo(options) => demo::run(&options),
             What::Healthcheck(options) => healthcheck::run(&options),
             What::Certificate(options) => certificate::run(&options),

@@ -10,6 +10,7 @@
 //! | L1 | [`token`] | bytes, keys and `now` to verified claims |
 //! | L2 | [`gate`] | the use case and the ports that it needs |
 //! | L3 | [`protocol`], [`keys`], [`introspection`], [`revocations`], [`tls`]; [`provider`] for those that ask an issuer | one outside thing each: a proxy's way of asking, where keys are, what an issuer says of opaque tokens, what is revoked, certificates |
+//! | L3 | [`explain`] | why a request is decided as it is, for people |
 //! | L4 | [`config`], [`server`], [`telemetry`], [`cli`] | files, listeners, the clock, the environment |
 //!
 //! # One request walked through it
@@ -40,6 +41,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod credential;
+pub mod explain;
 pub mod gate;
 pub mod introspection;
 pub mod keys;

@@ -116,6 +116,7 @@ pub async fn start(loaded: Loaded, audit: AuditLog) -> io::Result<Running> {
         lifecycle: Arc::clone(&lifecycle),
         metrics: Arc::clone(&metrics),
         audit: Arc::clone(&audit),
+        records_principal: settings.audit.principal,
         headers: Headers::of(&gate.in_force().policy),
     });
     let mut server = HttpServer::new(move || {

@@ -2,7 +2,6 @@
 
 mod hint;
 mod inspection;
-mod printed;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Read as _};

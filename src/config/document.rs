@@ -83,6 +83,15 @@ impl Document {
         found
     }
 
+    /// The place of the value at a path, for people: `FILE:LINE:COLUMN`.
+    #[must_use]
+    pub fn place(&self, path: &str) -> String {
+        match self.locate(path) {
+            Origin::File { line, column } => format!("{}:{line}:{column}", self.file),
+            Origin::Environment(_) | Origin::Flag(_) => self.file.clone(),
+        }
+    }
+
     /// A report of mistakes found later, in what was read from this document.
     #[must_use]
     pub fn report(&self, mistakes: Vec<Mistake>) -> Report {

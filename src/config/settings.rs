@@ -161,6 +161,9 @@ pub struct AuditFile {
     pub to: AuditTo,
     /// The file, for `to: file`; lines are appended.
     pub file: Option<PathBuf>,
+    /// Whether it holds roles, groups, scopes, tier and the claims that the policy reads, for `portcullis replay`. They are personal
+    /// data. Default `false`.
+    pub principal: bool,
 }
 
 /// Where the audit line goes.
@@ -258,7 +261,7 @@ impl Default for ReloadFile {
 
 impl Default for AuditFile {
     fn default() -> Self {
-        Self { to: AuditTo::Stdout, file: None }
+        Self { to: AuditTo::Stdout, file: None, principal: false }
     }
 }
 

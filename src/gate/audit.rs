@@ -1,6 +1,8 @@
 //! The audit line: one JSON object per request, written by hand because it is on the path of each.
 //! It holds no credential and no query.
 
+mod asker;
+
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::io::Write as _;
@@ -41,6 +43,8 @@ pub struct Record<'a> {
     pub took: Duration,
     /// The request's id.
     pub request_id: &'a str,
+    /// The claims that the policy reads, if the line is to hold what demands are judged on: roles, groups, scopes, tier and these.
+    pub principal: Option<&'a [Box<str>]>,
 }
 
 impl Record<'_> {
@@ -64,12 +68,19 @@ impl Record<'_> {
         member(line, key!("path"), self.facts.map(|f| f.path.as_str()));
         let raw_path = self.raw_uri.filter(|_| self.facts.is_none()).map(raw_path);
         member(line, key!("raw_path"), raw_path.as_deref());
+        // Few gates have rule sets: the others' lines say nothing of them.
+        if let Some(set) = self.facts.and_then(|f| f.rule_set) {
+            member(line, key!("rule_set"), Some(set));
+        }
         address(line, key!("client"), self.facts.map(|f| f.client));
         address(line, key!("peer"), self.peer);
         member(line, key!("dialect"), self.dialect);
         member(line, key!("step"), self.step.map(Step::name));
         number(line, key!("us"), u64::try_from(self.took.as_micros()).unwrap_or(u64::MAX));
         member(line, key!("request_id"), Some(self.request_id));
+        if let Some((claims, principal)) = self.principal.zip(principal) {
+            asker::write(line, principal, claims);
+        }
         line.extend_from_slice(b"}\n");
     }
 }

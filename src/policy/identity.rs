@@ -172,7 +172,8 @@ pub fn wire_safe(text: &str) -> Cow<'_, str> {
 }
 
 /// The text that [`wire_safe`] encoded.
-pub(in crate::policy) fn from_wire(wire: &str) -> Cow<'_, str> {
+#[must_use]
+pub fn from_wire(wire: &str) -> Cow<'_, str> {
     let mut parts = wire.split('%');
     let first = parts.next().unwrap_or("");
     if first.len() == wire.len() {

@@ -117,6 +117,18 @@ impl Principal {
         &self.wire_roles
     }
 
+    /// Its groups, in the same encoding.
+    #[must_use]
+    pub fn wire_groups(&self) -> &str {
+        &self.wire_groups
+    }
+
+    /// Its scopes, in the same encoding.
+    #[must_use]
+    pub fn wire_scopes(&self) -> &str {
+        &self.wire_scopes
+    }
+
     /// Its tier, encoded as in headers, if the issuer names one.
     #[must_use]
     pub fn wire_tier(&self) -> Option<&str> {

@@ -1,6 +1,8 @@
 //! The admin listener: is it alive, is it ready, what has it done.
 
 pub mod bearer;
+mod explain;
+mod problem;
 mod revocations;
 
 use std::sync::Arc;
@@ -38,6 +40,9 @@ pub fn routes(app: &mut web::ServiceConfig, admin: &Admin, fault_endpoint: bool)
         .route("/metrics", web::get().to(metrics));
     if let (Some(register), Some(bearer)) = (&admin.register, &admin.bearer) {
         revocations::routes(app, register, bearer);
+    }
+    if let Some(bearer) = &admin.bearer {
+        explain::routes(app, bearer);
     }
     if fault_endpoint {
         app.route("/fail", web::post().to(fail)).route("/fail", web::get().to(fail));

@@ -33,6 +33,8 @@ pub struct Decisions {
     pub metrics: Arc<Metrics>,
     /// What is recorded.
     pub audit: Arc<AuditLog>,
+    /// Whether the audit line holds what demands are judged on.
+    pub records_principal: bool,
     /// The headers in answers.
     pub headers: Headers,
 }
@@ -113,6 +115,7 @@ impl Decisions {
                 raw_uri: asker.uri,
                 took,
                 request_id: &request_id,
+                principal: self.records_principal.then_some(&*self.gate.policy().claims),
             };
             let mut line = Vec::with_capacity(512);
             record.write(&mut line);

@@ -56,7 +56,23 @@ impl Mapping {
 
     /// The principal that verified claims speak of. Of the claims it keeps those named `kept`.
     pub(super) fn principal(&self, issuer: &Arc<str>, verified: &VerifiedClaims, kept: &[Box<str>]) -> Principal {
-        let all = verified.all();
+        self.mapped(issuer, verified.subject(), verified.all(), kept)
+    }
+
+    /// The principal that claims would speak of if they were proven. For tests of a policy only: it lets nobody in.
+    ///
+    /// # Errors
+    /// If they name no subject.
+    pub fn supposed(
+        &self,
+        issuer: &Arc<str>,
+        claims: &Map<String, Value>,
+        kept: &[Box<str>],
+    ) -> Result<Principal, Reason> {
+        Ok(self.mapped(issuer, &*self.subject(claims)?, claims, kept))
+    }
+
+    fn mapped(&self, issuer: &Arc<str>, subject: &str, all: &Map<String, Value>, kept: &[Box<str>]) -> Principal {
         let of_clients = self.client_roles.iter().flat_map(|client| {
             let own = all.get("resource_access").and_then(|access| access.get(&**client)?.get("roles"));
             own.map(texts).unwrap_or_default().into_iter().map(move |role| format!("{client}:{role}"))
@@ -70,7 +86,7 @@ impl Mapping {
         let tier = self.tier.find(all).and_then(scalar);
         let kept = kept.iter().filter_map(|name| all.get_key_value(&**name));
         let kept = kept.map(|(name, claim)| (name.clone(), claim.clone())).collect();
-        Principal::new(Arc::clone(issuer), verified.subject(), roles, groups, scopes, tier.as_deref(), kept)
+        Principal::new(Arc::clone(issuer), subject, roles, groups, scopes, tier.as_deref(), kept)
     }
 }
 

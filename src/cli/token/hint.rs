@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::printed;
+use super::super::printed;
 use crate::policy::Reason;
 use crate::token::issuer::Audiences;
 use crate::token::{Issuer, Jws, KeySet};

@@ -4,8 +4,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
 
+use super::super::printed;
 use super::hint::Compared;
-use super::printed;
 use crate::clock::UnixTime;
 use crate::config::Loaded;
 use crate::policy::Reason;

@@ -222,7 +222,7 @@ impl Stage {
         Terms { leeway, max_lifetime, may_be_endless: file.danger_no_expiry }
     }
 
-    fn mapping(&mut self, preset: Option<Preset>, file: &ClaimsFile, at: &str) -> Mapping {
+    pub(super) fn mapping(&mut self, preset: Option<Preset>, file: &ClaimsFile, at: &str) -> Mapping {
         let named = [
             ("subject", &file.subject),
             ("roles", &file.roles),

@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use super::super::clock;
 use super::Admin;
 use super::bearer::Bearer;
+use super::problem::{Problem, admit, answer, bad, body};
 use crate::clock::UnixTime;
 use crate::gate::Gate;
 use crate::revocations::live::Filter;
@@ -38,48 +39,16 @@ pub(super) fn routes(app: &mut web::ServiceConfig, register: &Arc<Register>, bea
     app.service(scope);
 }
 
-/// Why something was not done: the status, and words for whoever asked.
-type Problem = (StatusCode, String);
-
-fn answer(result: Result<HttpResponse, Problem>) -> HttpResponse {
-    result.unwrap_or_else(|(status, detail)| {
-        let title = status.canonical_reason().unwrap_or_default();
-        let body = json!({"title": title, "status": status.as_u16(), "detail": detail});
-        let mut response = HttpResponse::build(status);
-        if status == StatusCode::UNAUTHORIZED {
-            response.insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"portcullis admin\""));
-        }
-        response.content_type("application/problem+json").body(format!("{body}\n"))
-    })
-}
-
-fn admit(request: &HttpRequest, bearer: &Bearer) -> Result<(), Problem> {
-    let why = if request.headers().contains_key(header::AUTHORIZATION) {
-        "what is shown is not the token of this admin listener, as `Authorization: Bearer ...`"
-    } else {
-        "show the token of the admin listener: `Authorization: Bearer ...`"
-    };
-    bearer.admits(request).then_some(()).ok_or((StatusCode::UNAUTHORIZED, why.to_owned()))
-}
-
-fn bad(detail: impl Into<String>) -> Problem {
-    (StatusCode::BAD_REQUEST, detail.into())
-}
-
 async fn revoke(
     request: HttpRequest,
     admin: web::Data<Admin>,
     register: web::Data<Register>,
     bearer: web::Data<Bearer>,
-    body: Result<web::Bytes, actix_web::Error>,
+    read: Result<web::Bytes, actix_web::Error>,
 ) -> HttpResponse {
     let result = async {
         admit(&request, &bearer)?;
-        let body = body.map_err(|error| {
-            let status = error.as_response_error().status_code();
-            (status, format!("the body cannot be read; it may have {MAX_BODY_BYTES} bytes"))
-        })?;
-        let demand: Demand = serde_json::from_slice(&body).map_err(|error| bad(demand::words(&error)))?;
+        let demand: Demand = body(read, MAX_BODY_BYTES)?;
         let (entry, ends) = demand.entry(&admin.gate, clock::now()).map_err(bad)?;
         let line = register.revoke(entry, ends).await.map_err(refused)?;
         tracing::info!(id = %line.id, by = line.entry.as_ref().map(|entry| entry.what.key()), "revoked");

@@ -55,6 +55,7 @@ fn decisions(known: &Signer, deadline: Duration) -> Decisions {
         metrics: Arc::new(Metrics::new(observed)),
         lifecycle,
         audit,
+        records_principal: false,
         headers: Headers::of(&gate.in_force().policy),
         gate,
     }

@@ -39,16 +39,6 @@ pub(super) struct Demand {
     reason: Option<String>,
 }
 
-/// What the library says of a body that cannot be read, which repeats no value of it: one may be a token.
-pub(super) fn words(error: &serde_json::Error) -> String {
-    let said = error.to_string();
-    let said = said.split(" at line").next().unwrap_or_default();
-    // What begins so names members only; the rest may show the value.
-    let is_harmless = ["unknown field", "duplicate field", "missing field"].iter().any(|start| said.starts_with(start));
-    let why = if is_harmless { said } else { "it is no JSON object, or a member has the wrong type" };
-    format!("the body cannot be read: {why}; `issued_before` and `expires_at` are numbers, everything else is text")
-}
-
 /// The issuer of that configured name; without a name, the only one.
 pub(super) fn issuer<'g>(gate: &'g Gate, name: Option<&str>) -> Result<&'g Issuer, String> {
     let mut issuers = gate.authenticator().issuers();
