@@ -7,6 +7,7 @@ pub mod explain;
 pub mod healthcheck;
 mod printed;
 mod probe;
+pub mod replay;
 pub mod revocations;
 pub mod schema;
 pub mod serve;
@@ -45,6 +46,8 @@ enum What {
     Explain(explain::Options),
     /// Runs tests of the policy: cases, each with the decision that is expected.
     Test(test::Options),
+    /// Judges recorded requests again by another policy, and says which decisions would change.
+    Replay(replay::Options),
     /// Starts a gate with a sample shop to try; with proxies in front if their programs are named.
     Demo(demo::Options),
     /// Asks a running gate whether it is ready: for containers without a shell.
@@ -107,6 +110,7 @@ impl Command {
             What::Check(configured) => check::run(&configured),
             What::Explain(options) => explain::run(&options),
             What::Test(options) => test::run(&options),
+            What::Replay(options) => replay::run(&options),
             What::Demo(options) => demo::run(&options),
             What::Healthcheck(options) => healthcheck::run(&options),
             What::Certificate(options) => certificate::run(&options),

@@ -86,16 +86,18 @@ fn differences(case: &Case, answer: &Answer) -> Vec<String> {
         compared.push((name.clone(), Some(wanted.clone()), found));
     }
     let shown = |text: &str| if text.is_empty() { "none".to_owned() } else { text.to_owned() };
+    let differs =
+        |(_, wanted, found): &(String, Option<String>, String)| wanted.as_ref().is_some_and(|own| own != found);
+    compared.retain(differs);
+    let width = compared.iter().map(|(what, ..)| what.chars().count()).max().unwrap_or(0);
     let mut lines = Vec::new();
     for (what, wanted, found) in compared {
-        if let Some(wanted) = wanted.filter(|wanted| *wanted != found) {
-            lines.push(format!("    {what:<10} expected {}", shown(&wanted)));
-            lines.push(format!("    {:<10} got      {}", "", shown(&found)));
+        lines.push(format!("    {what:<width$}  expected {}", shown(&wanted.unwrap_or_default())));
+        lines.push(format!("    {:<width$}  got      {}", "", shown(&found)));
+        // The reason tells more than the word.
+        if what == "decision" && expect.reason.is_none() {
+            lines.push(format!("    {:<width$}  since    {} - {}", "", answer.reason, answer.meaning));
         }
-    }
-    // The reason tells more than what follows from it.
-    if !lines.is_empty() && expect.reason.is_none() {
-        lines.push(format!("    {:<10} since    {} - {}", "", answer.reason, answer.meaning));
     }
     lines
 }
