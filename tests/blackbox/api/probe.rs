@@ -42,6 +42,7 @@ pub(super) const STEPS: [Step; 3] = [Step::Validate, Step::Authn, Step::Authz];
 pub(super) struct Probe {
     dialect: Dialect,
     step: Step,
+    set: Option<String>,
     method: Vec<u8>,
     host: Vec<u8>,
     uri: Vec<u8>,
@@ -54,6 +55,7 @@ impl Probe {
         Self {
             dialect,
             step: Step::Validate,
+            set: None,
             method: b"GET".to_vec(),
             host: raw::HOST.as_bytes().to_vec(),
             uri: b"/products".to_vec(),
@@ -80,6 +82,12 @@ impl Probe {
 
     pub(super) fn step(mut self, step: Step) -> Self {
         self.step = step;
+        self
+    }
+
+    /// By the rules of a set.
+    pub(super) fn set(mut self, name: &str) -> Self {
+        self.set = Some(name.to_owned());
         self
     }
 
@@ -150,6 +158,7 @@ impl Probe {
             (Dialect::Caddy, Step::Authn) => "/caddy/validate/authn",
             (Dialect::Caddy, Step::Authz) => "/caddy/validate/authz",
         };
+        let step = &self.set.as_ref().map_or_else(|| step.to_owned(), |set| format!("/policy/{set}{step}"));
         let (method, host, uri) = (&self.method[..], &self.host[..], &self.uri[..]);
         let mut bytes = match self.dialect {
             Dialect::Traefik | Dialect::Nginx | Dialect::Caddy => [b"GET ", step.as_bytes()].concat(),
