@@ -69,7 +69,7 @@ impl Mapping {
         claims: &Map<String, Value>,
         kept: &[Box<str>],
     ) -> Result<Principal, Reason> {
-        Ok(self.mapped(issuer, &*self.subject(claims)?, claims, kept))
+        Ok(self.mapped(issuer, &self.subject(claims)?, claims, kept))
     }
 
     fn mapped(&self, issuer: &Arc<str>, subject: &str, all: &Map<String, Value>, kept: &[Box<str>]) -> Principal {
