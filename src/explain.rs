@@ -62,22 +62,32 @@ struct Judged {
 impl Explanation {
     /// Decides the question at `now`, as the gate decides it, and explains.
     pub async fn of(gate: &Gate, question: &Question, now: UnixTime) -> Self {
-        let fields = question.fields();
+        let (in_force, fields) = (gate.in_force(), question.fields());
         let ask = question.ask(&fields);
         let decision = match &ask {
-            Ok(ask) => gate.decide(ask, now).await,
+            Ok(ask) => gate.decide(&in_force, ask, now).await,
             Err(reason) => Err((*reason).into()),
         };
-        Self::told(gate.policy(), ask.as_ref().ok().map(|ask| &ask.facts), &decision, now)
+        let facts = ask.as_ref().ok().map(|ask| &ask.facts);
+        let answer = Answer::of(&in_force.policy, &decision, &fields, facts);
+        Self::told(&in_force.policy, facts, &decision, answer, now)
     }
 
-    fn told(policy: &Policy, facts: Option<&RequestFacts<'_>>, decision: &Decision, now: UnixTime) -> Self {
+    fn told(
+        policy: &Policy,
+        facts: Option<&RequestFacts<'_>>,
+        decision: &Decision,
+        answer: Answer,
+        now: UnixTime,
+    ) -> Self {
         let (rule, principal, reason) = match decision {
             Ok(grant) => (Some(grant.rule()), grant.principal(), None),
             Err(refusal) => (refusal.rule.as_ref(), refusal.principal.as_deref(), Some(refusal.reason)),
         };
         let demands = facts.zip(rule).map(|(request, rule)| {
-            let were_asked = principal.is_some() || were_asked_of_nobody(rule, reason);
+            // A preflight names nobody, and is asked nothing but what `cors` says.
+            let were_asked =
+                policy.route(request).is_ok() && (principal.is_some() || were_asked_of_nobody(rule, reason));
             let facts = Facts { request, principal, now };
             let judged = |demand: &Demand| Judged::of(demand.trace(&facts), were_asked);
             rule.access.demands.iter().map(judged).collect()
@@ -88,7 +98,7 @@ impl Explanation {
             who: rule.map(|rule| rule.access.who),
             demands: demands.unwrap_or_default(),
             asker: principal.map(|asker| (asker.wire_subject().to_owned(), asker.issuer().to_owned())),
-            answer: Answer::of(policy, decision),
+            answer,
         }
     }
 

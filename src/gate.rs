@@ -9,6 +9,7 @@ pub mod ports;
 pub use authenticate::{Authenticator, Kept};
 pub use ports::{Introspection, Keys, NoRevocations, Revocations};
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
@@ -16,7 +17,7 @@ use arc_swap::{ArcSwap, Guard};
 use crate::clock::UnixTime;
 use crate::credential::Presented;
 use crate::policy::document::Who;
-use crate::policy::{Decision, Policy, Reason, Refusal, RequestFacts, Step};
+use crate::policy::{Decision, Policy, Reason, Refusal, RequestFacts, Rule, Step};
 
 /// What one decision is about.
 #[derive(Debug)]
@@ -83,12 +84,9 @@ impl Gate {
     /// The refusal.
     pub async fn decide(&self, in_force: &InForce, ask: &Ask<'_>, now: UnixTime) -> Decision {
         let InForce { policy, kept, .. } = in_force;
-        let rule = match (policy.route(&ask.facts), &ask.facts.preflight) {
-            // A rule that names OPTIONS is asked first.
-            (Err(Refusal { reason: Reason::NoRule, .. }), Some(preflight)) => {
-                return policy.route_announced(&ask.facts, preflight)?.grant_preflight(ask.step, preflight);
-            }
-            (rule, _) => rule?,
+        let rule = match route(policy, ask) {
+            ControlFlow::Continue(rule) => rule,
+            ControlFlow::Break(decision) => return decision,
         };
         let principal = match rule.access.who {
             Who::Anonymous => None,
@@ -102,6 +100,19 @@ impl Gate {
             }
         };
         rule.grant(ask.step, principal, &ask.facts, now, &policy.identity)
+    }
+}
+
+/// What comes before anybody is asked who he is: the rule, or the decision if it takes nobody.
+pub fn route<'p>(policy: &'p Policy, ask: &Ask<'_>) -> ControlFlow<Decision, &'p Arc<Rule>> {
+    match (policy.route(&ask.facts), &ask.facts.preflight) {
+        // A rule that names OPTIONS is asked first.
+        (Err(Refusal { reason: Reason::NoRule, .. }), Some(preflight)) => {
+            let rule = policy.route_announced(&ask.facts, preflight);
+            ControlFlow::Break(rule.and_then(|rule| rule.grant_preflight(ask.step, preflight)))
+        }
+        (Ok(rule), _) => ControlFlow::Continue(rule),
+        (Err(refusal), _) => ControlFlow::Break(Err(refusal)),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a proxy would be answered.
 
-use crate::policy::{Decision, Policy, Reason};
-use crate::protocol::{Reply, reply};
+use crate::policy::{Decision, Policy, Reason, RequestFacts};
+use crate::protocol::{self, Asker, Fields, Reply, reply};
 
 /// A decision and its answer to a proxy that asks like Traefik.
 #[derive(Debug)]
@@ -21,14 +21,19 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// The answer under `policy`.
+    /// The answer under `policy` to a request with these header lines and, if it could be read, facts.
     #[must_use]
-    pub fn of(policy: &Policy, decision: &Decision) -> Self {
+    pub fn of(policy: &Policy, decision: &Decision, fields: &Fields<'_>, facts: Option<&RequestFacts<'_>>) -> Self {
         let (rule, reason) = match decision {
             Ok(grant) => (Some(grant.rule()), None),
             Err(refusal) => (refusal.rule.as_ref(), Some(refusal.reason)),
         };
-        let reply = Reply::new(decision, policy, None, "");
+        let reply = Reply::new(
+            decision,
+            policy,
+            None,
+            &Asker { fields, facts, uri: protocol::raw_uri("", fields), request_id: "" },
+        );
         let headers = reply.headers.iter().filter(|(name, _)| *name != reply::REQUEST_ID);
         Self {
             is_allowed: decision.is_ok(),

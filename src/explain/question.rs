@@ -71,9 +71,16 @@ impl fmt::Debug for Question {
     }
 }
 
-/// The headers that a question may have: what a decision looks at beside its facts.
-const HEADERS: [(&str, Field); 3] =
-    [("authorization", Field::Authorization), ("cookie", Field::Cookie), ("x-original-url", Field::OriginalUrl)];
+/// What a question says otherwise, and what is no part of it.
+const TAKEN: [Field; 7] = [
+    Field::ForwardedFor,
+    Field::ForwardedHost,
+    Field::ForwardedMethod,
+    Field::ForwardedProto,
+    Field::ForwardedUri,
+    Field::Host,
+    Field::RequestId,
+];
 
 /// Where a question comes from.
 const PROXY: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -94,12 +101,9 @@ impl Question {
         let target = if target.starts_with('?') { format!("/{target}") } else { target.to_owned() };
         let mut headers = Vec::new();
         for (name, lines) in &asked.headers {
-            let known = HEADERS.iter().find(|(known, _)| name.eq_ignore_ascii_case(known));
-            let Some((_, field)) = known else {
-                let known: Vec<&str> = HEADERS.iter().map(|(name, _)| *name).collect();
-                return Err(format!("no decision looks at the header `{name}`: write one of {}", known.join(", ")));
-            };
-            headers.extend(lines.iter().map(|line| (*field, line.clone())));
+            let field = Field::named(&name.to_ascii_lowercase()).filter(|field| !TAKEN.contains(field));
+            let field = field.ok_or_else(|| format!("no decision looks at a header `{name}` of the client"))?;
+            headers.extend(lines.iter().map(|line| (field, line.clone())));
         }
         headers.extend(asked.token.as_ref().map(|token| (Field::Authorization, format!("Bearer {}", token.trim()))));
         let proxy = TrustedProxies::new(vec![PROXY.into()]).map_err(|network| format!("{network} is not trusted"))?;

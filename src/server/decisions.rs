@@ -115,7 +115,7 @@ impl Decisions {
                 raw_uri: asker.uri,
                 took,
                 request_id: &request_id,
-                principal: self.records_principal.then_some(&*self.gate.policy().claims),
+                principal: self.records_principal.then_some(&*in_force.policy.claims),
             };
             let mut line = Vec::with_capacity(512);
             record.write(&mut line);

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::line::Line;
 use crate::policy::document::Who;
-use crate::policy::{Class, Policy, Reason, Rule, Step};
+use crate::policy::identity::Template;
+use crate::policy::{ClaimPath, Class, IdentityHeaders, Policy, Reason, Rule, Step};
 
 /// What would come of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +21,7 @@ pub(super) enum Verdict {
 const ASKER: &str = "roles, groups, scopes and claims were not recorded (audit.principal)";
 const CLAIMS: &str = "the policy that decided did not read the claims that this one reads";
 const KINDS: &str = "the rule takes other kinds of credential than the one that decided";
+const PREFLIGHT: &str = "what a preflight announced was not recorded";
 const STRANGER: &str = "nobody looked for a credential then";
 const ANOTHER: &str = "the policy of the settings is not the one that decided";
 
@@ -32,6 +34,9 @@ pub(super) fn judge(line: &Line, candidate: &Policy, current: &Policy) -> Verdic
     };
     let rule = match candidate.route(&facts) {
         Ok(rule) => rule,
+        Err(_) if facts.method.as_str() == "OPTIONS" && [candidate, current].into_iter().any(takes_preflights) => {
+            return Verdict::Unknown(None, PREFLIGHT);
+        }
         Err(refusal) => return Verdict::Judged(Err(refusal.reason), None),
     };
     let id = Some(rule.id.to_string());
@@ -51,10 +56,13 @@ pub(super) fn judge(line: &Line, candidate: &Policy, current: &Policy) -> Verdic
         if has_other_kinds {
             return unknown(KINDS);
         }
+        let same_headers = bounds(&candidate.identity) == bounds(&current.identity);
         return match &asker.recorded {
             Some(recorded) if read(rule, candidate).any(|claim| !recorded.holds(claim)) => unknown(CLAIMS),
-            None if needs_record(rule, line) && decided.access == rule.access => Verdict::ByRule,
-            None if needs_record(rule, line) => unknown(ASKER),
+            None if needs_record(rule, line, same_headers) && same_headers && decided.access == rule.access => {
+                Verdict::ByRule
+            }
+            None if needs_record(rule, line, same_headers) => unknown(ASKER),
             Some(_) | None => grant(Some(Arc::new(asker.principal()))),
         };
     }
@@ -70,15 +78,27 @@ pub(super) fn judge(line: &Line, candidate: &Policy, current: &Policy) -> Verdic
     }
 }
 
-/// The claims that the decision depends on: those of demands, and those of headers, which must not be too long.
+/// The claims that the decision depends on: those of demands, and those of headers, which may be refused for what is in them.
 fn read<'p>(rule: &'p Rule, policy: &'p Policy) -> impl Iterator<Item = &'p str> {
-    rule.claims().chain(policy.identity.extra.iter().filter_map(|(_, path)| path.first()))
+    rule.claims()
+        .chain(policy.identity.extra.iter().flat_map(|(_, template)| template.claims()).filter_map(ClaimPath::first))
+}
+
+/// What an identity must be to stand in headers.
+fn bounds(headers: &IdentityHeaders) -> (usize, bool, &[(Box<str>, Template)]) {
+    (headers.max_value_bytes, headers.refuses_encoded, &headers.extra)
 }
 
 /// Whether it takes more than the asker's name to judge it.
-fn needs_record(rule: &Rule, line: &Line) -> bool {
+fn needs_record(rule: &Rule, line: &Line, same_headers: bool) -> bool {
     let demands = line.step != Step::Authenticate && rule.demands().any(|demand| demand.is_about_principal());
-    demands || line.outcome == Err(Reason::IdentityTooLarge)
+    let headers = [Err(Reason::IdentityTooLarge), Err(Reason::IdentityUnsafe)];
+    demands || !same_headers || headers.contains(&line.outcome)
+}
+
+/// Whether a request with OPTIONS may be a preflight that a rule answers; whose it was and what it announced is not recorded.
+fn takes_preflights(policy: &Policy) -> bool {
+    policy.rules().iter().any(|rule| rule.cors.is_some())
 }
 
 fn is_about_credentials(reason: Reason) -> bool {

@@ -118,6 +118,7 @@ impl Line {
             method: Method::parse(method.as_bytes()).ok()?,
             host: Host::parse(host.as_bytes()).ok()?,
             path: CanonicalPath::parse(target.as_bytes()).ok()?,
+            preflight: None,
             client: *client,
         })
     }

@@ -1,5 +1,6 @@
 //! Cases that can be judged, out of a file of them.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -8,9 +9,9 @@ use jiff::Timestamp;
 use super::file::{CaseFile, CasesFile, Word};
 use crate::clock::UnixTime;
 use crate::config::Report;
-use crate::config::load::open;
-use crate::config::load::rehearsal::{Rehearsal, rehearsal};
+use crate::config::load::rehearsal::{Rehearsal, document, rehearsal};
 use crate::explain::{ALLOWED, Answer, Question};
+use crate::gate::route;
 use crate::mistake::Mistake;
 use crate::policy::{Principal, Reason};
 use crate::server::clock;
@@ -38,11 +39,17 @@ impl Case {
         let policy = &rehearsal.policy;
         let now = self.at.unwrap_or_else(clock::now);
         let fields = self.question.fields();
-        let decision = self.question.ask(&fields).map_err(Into::into).and_then(|ask| {
-            let rule = policy.route(&ask.facts)?;
-            rule.grant(ask.step, self.principal.clone(), &ask.facts, now, &policy.identity)
-        });
-        Answer::of(policy, &decision)
+        let ask = self.question.ask(&fields);
+        let decision = match &ask {
+            Err(reason) => Err((*reason).into()),
+            Ok(ask) => match route(policy, ask) {
+                ControlFlow::Break(decision) => decision,
+                ControlFlow::Continue(rule) => {
+                    rule.grant(ask.step, self.principal.clone(), &ask.facts, now, &policy.identity)
+                }
+            },
+        };
+        Answer::of(policy, &decision, &fields, ask.as_ref().ok().map(|ask| &ask.facts))
     }
 }
 
@@ -52,11 +59,11 @@ impl Cases {
     /// # Errors
     /// All mistakes of all three.
     pub(super) fn read(path: &Path) -> Result<Self, Report> {
-        let document = open(path)?;
+        let written = document(path)?;
         let beside = path.parent().unwrap_or(Path::new(""));
         let mut tried = None;
         let mut made = Vec::new();
-        let read = document.read_checked(|file: &CasesFile| {
+        let read = written.read_checked(|file: &CasesFile| {
             let of = (beside.join(&file.settings), file.policy.as_ref().map(|policy| beside.join(policy)));
             let rehearsal = rehearsal(&of.0, of.1.as_deref());
             let mut mistakes = Vec::new();
@@ -72,7 +79,7 @@ impl Cases {
         });
         match (read, tried) {
             (Ok(file), Some((of, Ok(rehearsal)))) => {
-                let places = (0..file.cases.len()).map(|index| document.place(&format!("cases[{index}]")));
+                let places = (0..file.cases.len()).map(|index| written.place(&format!("cases[{index}]")));
                 let cases = file.cases.into_iter().zip(made).zip(places).filter_map(|((file, made), place)| {
                     let Made { question, principal, at } = made?;
                     Some((place, Case { file, question, principal, at }))
@@ -98,8 +105,12 @@ fn made_of(case: &CaseFile, index: usize, rehearsal: &Rehearsal, mistakes: &mut 
     let at = |key: &str| format!("cases[{index}].{key}");
     let mut add = |key: &str, what: String, remedy: &str| mistakes.push(Mistake::new(at(key), what, remedy));
     let question = Question::new(&case.request.asked());
-    if question.is_err() {
-        add("request.url", "it is no URL of a request".to_owned(), "write https://HOST/PATH");
+    if let Err(why) = &question {
+        add(
+            "request",
+            format!("it cannot be asked: {why}"),
+            "write url: https://HOST/PATH, and headers that decisions look at",
+        );
     }
     let moment = case.at.as_ref().map(|text| text.parse::<Timestamp>());
     if let (Some(Err(_)), Some(text)) = (&moment, &case.at) {

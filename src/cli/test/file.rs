@@ -58,6 +58,9 @@ pub(super) struct RequestFile {
     client: IpAddr,
     #[serde(default)]
     set: Option<String>,
+    /// Headers that decisions look at, such as those of a preflight.
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
 }
 
 impl RequestFile {
@@ -68,7 +71,7 @@ impl RequestFile {
             client: self.client,
             set: self.set.clone(),
             token: None,
-            headers: BTreeMap::new(),
+            headers: self.headers.iter().map(|(name, line)| (name.clone(), vec![line.clone()])).collect(),
         }
     }
 

@@ -1,5 +1,7 @@
 //! The policy and its file.
 
+use std::path::Path;
+
 use super::source::{Part, Seen, digest};
 use super::{MAX_FILE_BYTES, Stage, read};
 use crate::config::document::Document;
@@ -20,9 +22,14 @@ impl Stage {
     /// The policy, or what is wrong in its file; none if there is no such file, which is a mistake of the settings.
     pub(super) fn policy(&mut self, settings: &SettingsFile) -> Option<Result<Compiled, Report>> {
         let path = self.path(&settings.policy);
+        self.policy_at(&path, settings)
+    }
+
+    /// The same of another file than the settings name.
+    pub(super) fn policy_at(&mut self, path: &Path, settings: &SettingsFile) -> Option<Result<Compiled, Report>> {
         let issuers: Vec<&str> = settings.issuers.iter().map(|issuer| issuer.name.as_str()).collect();
         let name = path.display().to_string();
-        let bytes = match read(&path, MAX_FILE_BYTES) {
+        let bytes = match read(path, MAX_FILE_BYTES) {
             Ok(bytes) => bytes,
             Err(why) => {
                 let remedy = "name the policy file; a relative path starts at the folder of the settings file";
@@ -31,7 +38,7 @@ impl Stage {
             }
         };
         let digest = digest(&bytes);
-        self.files.push(Seen::new(Part::Policy, &path, digest));
+        self.files.push(Seen::new(Part::Policy, path, digest));
         let mut compiled = None;
         let file = Document::parse(&name, bytes).and_then(|document| {
             document.read_checked(|file: &PolicyFile| match Policy::compile(file) {

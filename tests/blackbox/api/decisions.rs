@@ -72,6 +72,9 @@ async fn every_case_holds_behind_every_dialect_and_explained() {
             if let Some(set) = request["set"].as_str() {
                 probe = probe.set(set);
             }
+            for (name, line) in request["headers"].as_object().into_iter().flatten() {
+                probe = probe.header(name, line.as_str().expect("a line"));
+            }
             if let Some(token) = &token {
                 // Both, so that a rule finds the kind that it takes.
                 probe = probe.bearer(token).cookie(token);
@@ -89,7 +92,10 @@ async fn every_case_holds_behind_every_dialect_and_explained() {
             }
         }
         let mut asked = json!({"url": url, "method": method, "client": client, "set": request["set"]});
-        asked["headers"] = token.iter().map(|token| ("Cookie".to_owned(), json!([format!("jwt={token}")]))).collect();
+        let own = request["headers"].as_object().into_iter().flatten();
+        let own = own.map(|(name, line)| (name.clone(), json!([line])));
+        let cookie = token.iter().map(|token| ("Cookie".to_owned(), json!([format!("jwt={token}")])));
+        asked["headers"] = own.chain(cookie).collect();
         asked["token"] = token.into();
         let told = explained(gate, &asked).await.json();
         for key in ["decision", "reason", "rule", "status"] {

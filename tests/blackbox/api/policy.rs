@@ -89,7 +89,10 @@ async fn explanations_are_for_who_shows_the_token_and_asks_well() {
     for (asked, wanted) in [
         (json!({"url": "/products"}), "write https://HOST/PATH"),
         (json!({"url": "https://h/", "nam": 1}), "unknown field `nam`"),
-        (json!({"url": "https://h/", "headers": {"Accept": ["x"]}}), "no decision looks at the header `Accept`"),
+        (
+            json!({"url": "https://h/", "headers": {"X-Forwarded-Uri": ["/x"]}}),
+            "no decision looks at a header `X-Forwarded-Uri`",
+        ),
         (json!({"url": "https://h/", "client": "nowhere"}), "the body cannot be read"),
     ] {
         let answer = explained(&gate, &asked).await;
@@ -189,8 +192,8 @@ fn a_case_that_differs_is_1_and_a_file_that_cannot_be_used_is_64() {
             "url: \"https://shop.localhost/orders/7\"}",
             "url: orders}",
             "url: orders",
-            "orders",
-            "it is no URL of a request; ",
+            "{url",
+            "it cannot be asked: the URL is none: write https://HOST/PATH; ",
         ),
         (case, "nam: x", "nam: x", "nam", "unknown key `nam`; did you mean `name`?"),
         (case, "{case}\n    issuer: nowhere", "nowhere", "nowhere", "the settings have no issuer `nowhere`; "),

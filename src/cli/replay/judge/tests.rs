@@ -118,3 +118,16 @@ fn of_whom_nobody_looked_at_nothing_is_pretended() {
     let set = line(json!({"rule_set": "x"}));
     assert_eq!(judge(&set, &candidate, &current), Verdict::Judged(Err(Reason::UnknownRuleSet), None));
 }
+
+/// Neither whose it was nor what it announced is in the line.
+#[test]
+fn of_what_may_have_been_a_preflight_nothing_is_pretended() {
+    let without = policy(json!("authenticated"), BOTH);
+    let options = line(json!({"method": "OPTIONS", "subject": null, "issuer": null}));
+    assert_eq!(judge(&options, &without, &without), Verdict::Judged(Err(Reason::NoRule), None));
+    let rules = json!({"rules": [{"id": "rule", "hosts": ["h"], "paths": ["/a/**"], "methods": ["GET"], "allow": "authenticated",
+        "cors": {"origins": ["https://app.test"]}}]});
+    let with = Policy::compile(&serde_json::from_value(rules).expect("a policy")).expect("a good policy");
+    assert_eq!(judge(&options, &with, &without), Verdict::Unknown(None, PREFLIGHT));
+    assert_eq!(judge(&options, &without, &with), Verdict::Unknown(None, PREFLIGHT));
+}
