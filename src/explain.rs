@@ -155,6 +155,9 @@ fn were_asked_of_nobody(rule: &Rule, reason: Option<Reason>) -> bool {
 }
 
 fn places(policy: &Policy, facts: &RequestFacts<'_>) -> Vec<Place> {
+    // Of a preflight the rule of the request that it announces is asked, if it takes any.
+    let is_preflight = facts.preflight.is_some() && policy.route(facts).is_err();
+    let takes = |rule: &Rule| !is_preflight || rule.cors.is_some();
     let considered = policy.considered(facts).into_iter();
     considered
         .map(|one| Place {
@@ -162,9 +165,11 @@ fn places(policy: &Policy, facts: &RequestFacts<'_>) -> Vec<Place> {
             host: one.host.to_string(),
             path: one.path.to_owned(),
             methods: one.methods.0.iter().map(ToString::to_string).collect(),
-            applies: one.outcome == Outcome::Applies,
+            applies: one.outcome == Outcome::Applies && takes(one.rule),
             is_of_another_host: one.outcome == Outcome::OtherHost,
             why: match one.outcome {
+                Outcome::Applies if !takes(one.rule) => "it would apply, and has no `cors` for preflights".to_owned(),
+                Outcome::Applies if is_preflight => "applies to what the preflight announces".to_owned(),
                 Outcome::Applies => "applies".to_owned(),
                 Outcome::OtherHost => "the host does not match".to_owned(),
                 Outcome::HostGivesWay(other) => format!("the host matches, and `{other}` more closely"),
