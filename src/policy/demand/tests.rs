@@ -210,7 +210,9 @@ fn a_condition_without_an_answer_refuses_and_so_does_its_opposite() {
     let broken = Err(Fault::Broken(Reason::ConditionFailed));
     let when = json!({"when": "claims.none == 1"});
     let known = json!({"roles": {"any": ["user"]}});
-    for demand in [when.clone(), json!({"not": when}), json!({"any": [when, known]}), json!({"when": "claims.level < 'a'"})] {
+    for demand in
+        [when.clone(), json!({"not": when}), json!({"any": [when, known]}), json!({"when": "claims.level < 'a'"})]
+    {
         assert_eq!(judge(&demand, Some(&principal()), now), broken, "{demand}");
     }
     assert_eq!(judge(&json!({"any": [known, when]}), Some(&principal()), now), Ok(()), "what is met first decides");

@@ -201,7 +201,9 @@ fn scalar(_: &mut SchemaGenerator) -> Schema {
 
 /// Networks with their bits.
 fn networks(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({"type": "array", "items": {"type": "string", "pattern": "^[0-9A-Fa-f.:]+/[0-9]+$"}})
+    const NETWORK: &str =
+        "^([0-9.]+/([0-9]|[12][0-9]|3[0-2])|[0-9A-Fa-f.]*:[0-9A-Fa-f.:]*/([0-9]|[1-9][0-9]|1[01][0-9]|12[0-8]))$";
+    json_schema!({"type": "array", "items": {"type": "string", "pattern": NETWORK}})
 }
 
 fn scalars(generator: &mut SchemaGenerator) -> Schema {
