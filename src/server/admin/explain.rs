@@ -11,6 +11,9 @@ use crate::explain::{Asked, Explanation, Question};
 /// Longest body: two tokens of the longest length that is read (a bearer and a cookie), a target of 8 KiB, and what stands around.
 const MAX_BODY_BYTES: usize = 48 * 1024;
 
+/// What the members of a body are.
+const REMEDY: &str = "each header in `headers` is a list of texts, everything else is text";
+
 /// Mounts the endpoint.
 pub(super) fn routes(app: &mut web::ServiceConfig, bearer: &Bearer) {
     let resource = web::resource("/explain")
@@ -28,7 +31,7 @@ async fn explain(
 ) -> HttpResponse {
     let result = async {
         admit(&request, &bearer)?;
-        let asked: Asked = body(read, MAX_BODY_BYTES)?;
+        let asked: Asked = body(read, MAX_BODY_BYTES, REMEDY)?;
         let question = Question::new(&asked).map_err(bad)?;
         let explanation = Explanation::of(&admin.gate, &question, clock::now()).await;
         Ok(HttpResponse::Ok().json(explanation.json()))

@@ -35,13 +35,17 @@ pub(super) fn bad(detail: impl Into<String>) -> Problem {
     (StatusCode::BAD_REQUEST, detail.into())
 }
 
-/// What a body of at most `max` bytes says.
-pub(super) fn body<T: DeserializeOwned>(read: Result<web::Bytes, actix_web::Error>, max: usize) -> Result<T, Problem> {
+/// What a body of at most `max` bytes says; `remedy` says what its members are.
+pub(super) fn body<T: DeserializeOwned>(
+    read: Result<web::Bytes, actix_web::Error>,
+    max: usize,
+    remedy: &str,
+) -> Result<T, Problem> {
     let body = read.map_err(|error| {
         let status = error.as_response_error().status_code();
         (status, format!("the body cannot be read; it may have {max} bytes"))
     })?;
-    serde_json::from_slice(&body).map_err(|error| bad(words(&error)))
+    serde_json::from_slice(&body).map_err(|error| bad(format!("{}; {remedy}", words(&error))))
 }
 
 /// What the library says of a body that cannot be read, which repeats no value of it: one may be a token.

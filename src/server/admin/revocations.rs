@@ -23,6 +23,9 @@ use demand::Demand;
 /// Longest body: a token of the longest length that is read, and what stands around it.
 const MAX_BODY_BYTES: usize = 32 * 1024;
 
+/// What the members of a body are.
+const REMEDY: &str = "`issued_before` and `expires_at` are numbers, everything else is text";
+
 /// How many entries a page has unless another number is asked for, and at most.
 const PAGE: usize = 100;
 const MAX_PAGE: usize = 1000;
@@ -48,7 +51,7 @@ async fn revoke(
 ) -> HttpResponse {
     let result = async {
         admit(&request, &bearer)?;
-        let demand: Demand = body(read, MAX_BODY_BYTES)?;
+        let demand: Demand = body(read, MAX_BODY_BYTES, REMEDY)?;
         let (entry, ends) = demand.entry(&admin.gate, clock::now()).map_err(bad)?;
         let line = register.revoke(entry, ends).await.map_err(refused)?;
         tracing::info!(id = %line.id, by = line.entry.as_ref().map(|entry| entry.what.key()), "revoked");
