@@ -165,9 +165,9 @@ impl Policy {
                 }
             };
             let rule = rules::add_rule(rule, &at, &regexes, table, &mut mistakes);
-            let named = rule.demands().filter_map(|demand| match demand {
-                Demand::Issuers(names) => Some(names),
-                _ => None,
+            let named = rule.demands().filter_map(|demand| {
+                let Demand::Issuers(names) = demand else { return None };
+                Some(names)
             });
             issuers.extend(named.flatten().map(|name| (format!("{at}.allow"), name.clone())));
             claims.extend(rule.claims().map(Box::from));

@@ -167,23 +167,33 @@ impl Demand {
 
     /// It and all below it.
     pub fn each(&self) -> Box<dyn Iterator<Item = &Self> + '_> {
-        let below: &[Self] = match self {
-            Self::All(demands) | Self::Any(demands) => demands,
-            Self::Not(demand) => std::slice::from_ref(&**demand),
-            _ => &[],
-        };
-        Box::new(std::iter::once(self).chain(below.iter().flat_map(Self::each)))
+        Box::new(std::iter::once(self).chain(self.parts().iter().flat_map(Self::each)))
+    }
+
+    /// What it is made of.
+    fn parts(&self) -> &[Self] {
+        if let Self::All(demands) | Self::Any(demands) = self {
+            demands
+        } else if let Self::Not(demand) = self {
+            std::slice::from_ref(&**demand)
+        } else {
+            &[]
+        }
     }
 
     /// The names of the claims that it and what is below it reads, beside roles, groups and scopes.
     pub fn claims(&self) -> impl Iterator<Item = &str> {
         self.each().flat_map(|demand| -> Vec<&str> {
-            match demand {
-                Self::Claim(path, _) => path.first().into_iter().collect(),
-                Self::Email(_) => EmailDomains::CLAIMS.to_vec(),
-                Self::Fresh(_) => Freshness::CLAIMS.to_vec(),
-                Self::When(expression) => expression.claims().collect(),
-                _ => Vec::new(),
+            if let Self::Claim(path, _) = demand {
+                path.first().into_iter().collect()
+            } else if let Self::When(expression) = demand {
+                expression.claims().collect()
+            } else if let Self::Email(_) = demand {
+                EmailDomains::CLAIMS.to_vec()
+            } else if let Self::Fresh(_) = demand {
+                Freshness::CLAIMS.to_vec()
+            } else {
+                Vec::new()
             }
         })
     }

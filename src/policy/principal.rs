@@ -23,7 +23,6 @@ pub struct Principal {
 }
 
 impl Principal {
-    #[expect(clippy::too_many_arguments, reason = "what a principal is, each once")]
     /// The principal `subject` of the issuer named `issuer`. An empty `tier` counts as none. `claims` are those that somebody
     /// reads.
     #[must_use]

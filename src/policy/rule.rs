@@ -114,9 +114,9 @@ impl Rule {
 
     /// The scopes that would have sufficed, for the challenge of RFC 6750 section 3.
     pub fn scopes(&self) -> impl Iterator<Item = &str> {
-        let scopes = self.demands().filter_map(|demand| match demand {
-            Demand::Scopes(scopes) => Some(scopes.names()),
-            _ => None,
+        let scopes = self.demands().filter_map(|demand| {
+            let Demand::Scopes(scopes) = demand else { return None };
+            Some(scopes.names())
         });
         scopes.flatten().map(|scope| &**scope)
     }
@@ -124,9 +124,9 @@ impl Rule {
     /// What it demands of a sign-in, for the challenge of RFC 9470.
     #[must_use]
     pub fn freshness(&self) -> Option<&Freshness> {
-        self.demands().find_map(|demand| match demand {
-            Demand::Fresh(freshness) => Some(freshness),
-            _ => None,
+        self.demands().find_map(|demand| {
+            let Demand::Fresh(freshness) = demand else { return None };
+            Some(freshness)
         })
     }
 }

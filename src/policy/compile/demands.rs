@@ -39,14 +39,12 @@ fn demands(file: &DemandsFile, at: &str, depth: usize, mistakes: &mut Mistakes) 
     if depth > 0 && file.who.is_some() {
         mistakes.add(format!("{at}.who"), "`who` is said once for the whole rule", "move it to the top of `allow`");
     }
-    let lists: [(&str, &Option<AnyAll>, fn(Names) -> Demand); 3] = [
-        ("roles", &file.roles, Demand::Roles),
-        ("groups", &file.groups, Demand::Groups),
-        ("scopes", &file.scopes, Demand::Scopes),
-    ];
-    for (key, list, make) in lists {
+    let mut list = |key: &str, list: &Option<AnyAll>, make: fn(Names) -> Demand| {
         made.extend(list.as_ref().map(|list| make(names(list, &format!("{at}.{key}"), mistakes))));
-    }
+    };
+    list("roles", &file.roles, Demand::Roles);
+    list("groups", &file.groups, Demand::Groups);
+    list("scopes", &file.scopes, Demand::Scopes);
     for (i, claim) in file.claims.iter().flatten().enumerate() {
         made.extend(claim_demand(claim, &format!("{at}.claims[{i}]"), mistakes));
     }
@@ -142,12 +140,13 @@ fn filled(names: &[String], at: &str, mistakes: &mut Mistakes) {
 }
 
 fn names(list: &AnyAll, at: &str, mistakes: &mut Mistakes) -> Names {
-    let (word, list, make): (_, _, fn(Vec<Box<str>>) -> Names) = match list {
-        AnyAll::Any(list) => ("any", list, Names::Any),
-        AnyAll::All(list) => ("all", list, Names::All),
+    let (word, list) = match list {
+        AnyAll::Any(list) => ("any", list),
+        AnyAll::All(list) => ("all", list),
     };
     filled(list, &format!("{at}.{word}"), mistakes);
-    make(list.iter().map(|name| name.as_str().into()).collect())
+    let list = list.iter().map(|name| name.as_str().into()).collect();
+    if word == "any" { Names::Any(list) } else { Names::All(list) }
 }
 
 fn claim_demand(file: &ClaimDemandFile, at: &str, mistakes: &mut Mistakes) -> Option<Demand> {

@@ -18,11 +18,7 @@ impl Demand {
     /// Checks it in the open. The outcome is that of [`Demand::check`], which decides.
     #[must_use]
     pub fn trace(&self, facts: &Facts<'_>) -> Traced {
-        let parts = match self {
-            Self::All(demands) | Self::Any(demands) => demands.iter().map(|demand| demand.trace(facts)).collect(),
-            Self::Not(demand) => vec![demand.trace(facts)],
-            _ => Vec::new(),
-        };
+        let parts = self.parts().iter().map(|demand| demand.trace(facts)).collect();
         Traced { demand: self.to_string(), outcome: self.check(facts), parts }
     }
 }
