@@ -404,7 +404,7 @@ async fn c11_connections_outlive_the_proxys_and_decisions_come_within_a_second()
         ("deadline: 0s", LATE),
     ] {
         let column = 5 + bad.find(' ').expect("a space") + 1;
-        assert_eq!(with(bad).check(), (64, format!("portcullis.yaml:7:{column}: {line}\n")), "{bad}");
+        assert_eq!(with(bad).check(), (64, format!("portcullis.yaml:8:{column}: {line}\n")), "{bad}");
     }
 }
 

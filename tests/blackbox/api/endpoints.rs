@@ -80,11 +80,11 @@ async fn only_the_exact_endpoints_of_traefik_are_endpoints() {
     let bearer = format!("Bearer {}", token("alice", &["user"]));
     let mut facts = FACTS.to_vec();
     facts.push(("Authorization", &bearer));
-    // A query on the endpoint is ignored: some proxies append the client's.
+    // Of the query only the rule set counts: some proxies append the client's.
     for (target, status, reason) in [
         ("/validate", 403, "missing_role"),
         ("/validate?", 403, "missing_role"),
-        ("/validate?policy=", 403, "missing_role"),
+        ("/validate?policy=", 403, "unknown_rule_set"),
         ("/validate?/authn", 403, "missing_role"),
         ("/validate?x=/validate/authn", 403, "missing_role"),
         ("/validate/authz?x", 403, "missing_role"),

@@ -67,7 +67,7 @@ fn t_c2_a_gate_that_believes_strangers_does_not_start() {
     ] {
         let config = one_proxy(wide);
         let line = format!(
-            "portcullis.yaml:8:22: {wide} holds strangers, who could state any host, path and address; write the networks of your proxies: private ones, or public ones of at most a /16 (IPv6: /32)\n"
+            "portcullis.yaml:9:22: {wide} holds strangers, who could state any host, path and address; write the networks of your proxies: private ones, or public ones of at most a /16 (IPv6: /32)\n"
         );
         assert_eq!(config.serve_fails(), (64, line.clone()), "{wide}");
         assert_eq!(config.check(), (64, line), "{wide}");

@@ -521,6 +521,7 @@ fn t_e10_no_key_is_left_out() {
         "key_file",
         "danger_fault_endpoint",
         "watch",
+        "principal",
         "name",
         "tier",
         // Which claim they are, as `roles` and `scopes`: `api::policy`.
