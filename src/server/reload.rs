@@ -132,11 +132,17 @@ impl Reloader {
         for issuer in (0..self.gate.authenticator().issuers().count()).filter(|issuer| is_as_before(*issuer)) {
             self.keys.take(issuer, &new.keys);
         }
-        self.gate.exchange(new.gate);
+        // The new policy was written for the issuers of the new settings, whose roles may stand in other claims: by the old mapping it
+        // could let somebody in whom nobody means.
+        let fits = !settings.iter().any(|path| path.starts_with("issuers"));
+        if fits {
+            self.gate.exchange(new.gate);
+        }
         if parts.contains(&Part::Settings) && !settings.is_empty() {
             let settings = settings.join(", ");
             tracing::warn!(
                 settings,
+                policy = if fits { "as in its file" } else { "as before: it waits for the issuers" },
                 "these settings have changed and need a restart; until then the old ones are in force"
             );
         }

@@ -272,15 +272,28 @@ async fn settings_that_need_a_restart_are_named_and_not_put_in_force() {
     let config = config();
     let gate = Gate::start(&config);
     let other = Signer::new("other", "EdDSA");
-    let changed = config.settings.replace("audiences: [shop]", "audiences: [shop, others]\n    algorithms: [EdDSA]");
-    let changed =
-        changed.replace("[127.0.0.0/8, ", "[10.0.0.0/8, ").replace("policy: policy.yaml", "policy: second.yaml");
+    let moved = config
+        .settings
+        .replace("[127.0.0.0/8, ", "[10.0.0.0/8, ")
+        .replace("policy: policy.yaml", "policy: second.yaml");
+    let changed = moved.replace("audiences: [shop]", "audiences: [shop, others]\n    algorithms: [EdDSA]");
     // Before the settings that name it: else there is nothing there.
     put(&gate, "second.yaml", &policy(1));
     put(&gate, "jwks.json", &json!({"keys": [other.jwk()]}).to_string());
     within("the other key", async || ask(&gate, &other).await.status() == 200).await;
+    put(&gate, "portcullis.yaml", &moved);
+    let tier = async || ask(&gate, &other).await.response.header("x-user-tier").map(str::to_owned);
+    within("the other policy", async || tier().await.as_deref() == Some("v1")).await;
+    // A policy beside other issuers may be written for what the running gate does not read so: it waits for them.
+    put(&gate, "second.yaml", &policy(2));
     put(&gate, "portcullis.yaml", &changed);
-    within("the other policy", async || ask(&gate, &other).await.response.header("x-user-tier") == Some("v1")).await;
+    within("the other settings are read", async || gate.log().contains("issuers[0].algorithms")).await;
+    put(&gate, "second.yaml", &policy(3));
+    let read = async || gate.log().matches("configuration read again").count();
+    let before = read().await;
+    put(&gate, "second.yaml", &policy(4));
+    within("the policy is read", async || read().await > before).await;
+    assert!(["v1", "v2"].contains(&&*tier().await.expect("a tier")), "v3 and v4 stood beside other issuers");
     let named =
         "\"settings\":\"listeners.decisions.trusted_proxies[0], issuers[0].audiences[1], issuers[0].algorithms\"";
     assert!(gate.log().contains(named), "{}", gate.log());
