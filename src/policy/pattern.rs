@@ -60,6 +60,12 @@ impl Pattern {
                     "write `{name}` with letters, digits, `_` or `-`",
                 );
             }
+            if regex.is_some_and(needs_slash) {
+                return wrong(
+                    format!("`{part}` in `{pattern}` holds a slash, which no segment has"),
+                    "write one segment each: /a/{x:[0-9]+}/{y:[a-z]+}",
+                );
+            }
             return match regex.map(|regex| regexes.compile(regex)) {
                 None => Ok(Segment::Any),
                 Some(Ok(regex)) if regex.matches("") => wrong(
@@ -100,6 +106,21 @@ impl Pattern {
             ),
         }
     }
+}
+
+/// Whether a slash stands outside of a class: `[^/]+` is good.
+fn needs_slash(regex: &str) -> bool {
+    let (mut in_class, mut escaped) = (false, false);
+    regex.chars().any(|c| {
+        let was_escaped = escaped;
+        escaped = c == '\\' && !was_escaped;
+        match c {
+            '[' if !was_escaped => in_class = true,
+            ']' if !was_escaped => in_class = false,
+            _ => {}
+        }
+        c == '/' && !in_class
+    })
 }
 
 /// Cuts at the slashes outside of braces: a regular expression may hold both.

@@ -40,7 +40,20 @@ impl SignIn {
     /// Where somebody is sent who asked for `url`; none if that is the sign-in page itself, which would send them round for ever.
     #[must_use]
     pub fn for_url(&self, url: &str) -> Option<String> {
-        let page = |text: &str| text.split(['?', '#']).next().unwrap_or_default().to_owned();
+        let page = |text: &str| {
+            let page = text.split(['?', '#']).next().unwrap_or_default().to_ascii_lowercase();
+            // A host alone is its root; the usual port says nothing.
+            let (origin, path) = match page.split_once("://") {
+                Some((scheme, rest)) => {
+                    let end = rest.find('/').unwrap_or(rest.len());
+                    let (host, path) = rest.split_at_checked(end).unwrap_or((rest, ""));
+                    let usual = if scheme == "https" { ":443" } else { ":80" };
+                    (format!("{scheme}://{}", host.strip_suffix(usual).unwrap_or(host)), path.to_owned())
+                }
+                None => (String::new(), page),
+            };
+            format!("{origin}{}", if path.is_empty() { "/" } else { &path })
+        };
         let (own, asked) = (page(&self.before), page(url));
         let same = if own.starts_with('/') {
             let path = asked.split_once("://").and_then(|(_, rest)| Some(rest.get(rest.find('/')?..)?.to_owned()));
@@ -83,6 +96,10 @@ mod tests {
             Some("https://login.example.com/start?rd=https%3A%2F%2Fshop.example.com%2Fa%3Fb%3Dc%26d%3D%C3%A9&x=1")
         );
         assert_eq!(sign_in.for_url("https://login.example.com/start?rd=x"), None, "round for ever");
+        let bare = SignIn::parse("https://Login.test?rd={url}").expect("address");
+        for url in ["https://login.test/", "https://login.test:443/", "https://login.test/?rd=x"] {
+            assert_eq!(bare.for_url(url), None, "{url}");
+        }
         let own = SignIn::parse("/login").expect("address");
         assert_eq!(own.for_url("https://shop.example.com/a").as_deref(), Some("/login"));
         assert_eq!(own.for_url("https://shop.example.com/login?again"), None);

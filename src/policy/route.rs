@@ -31,6 +31,11 @@ const BY_NAME_ONLY: [&str; 2] = ["OPTIONS", "TRACE"];
 /// engine is linear in the segment.
 const MAX_SET_BYTES: usize = 32 * 1024 * 1024;
 
+/// Longest segment that is put to regular expressions, in bytes. Their cost grows with it and with what they count, without waiting for
+/// anything, so that no deadline ends it; ids, names and hashes are shorter. Where a host has such rules, longer ones match none of its
+/// rules: they could not be told from those that a stricter rule means.
+const MAX_MATCHED_BYTES: usize = 256;
+
 /// A host pattern of the policy.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum HostPattern {
@@ -91,6 +96,8 @@ struct Node {
     matching: BTreeMap<usize, (Regex, Node)>,
     /// All of `matching` in one automaton, so that one pass over the segment tells which match; none if there is only one.
     matching_set: Option<RegexSet>,
+    /// Whether it or a node below it has such.
+    matches_below: bool,
     any: Option<Box<Node>>,
     here: Vec<Entry>,
     rest: Vec<Entry>,
@@ -175,6 +182,9 @@ impl RouteTable {
     #[must_use]
     pub fn find(&self, host: &Host<'_>, path: &CanonicalPath<'_>, method: Method<'_>) -> Option<&Arc<Rule>> {
         let trie = self.tries.get(self.host(host.as_str())?)?;
+        if trie.matches_below && path.segments().any(|segment| segment.len() > MAX_MATCHED_BYTES) {
+            return None;
+        }
         let entries =
             if self.fold_case { trie.descend(path.folded().segments()) } else { trie.descend(path.segments()) }?;
         entries.iter().find(|entry| entry.methods.contain(method)).map(|entry| &entry.rule)
@@ -223,14 +233,26 @@ impl Node {
 
     fn finish(&mut self, fold: bool) -> Result<(), String> {
         // Of one that ignores case, the pattern itself would not do.
+        // What is folded is folded by more rules than an expression knows: `ß` is `ss` then.
+        let odd = |source: &str| fold && (!source.is_ascii() || source.contains("(?"));
+        if let Some((regex, _)) = self.matching.values().find(|(regex, _)| odd(regex.source())) {
+            return Err(format!("with case_insensitive_paths `{}` must be of ASCII and without flags", regex.source()));
+        }
         if self.matching.len() > 1 || (fold && !self.matching.is_empty()) {
             let sources = self.matching.values().map(|(regex, _)| format!("^(?:{})$", regex.source()));
             let set = RegexSetBuilder::new(sources).case_insensitive(fold).size_limit(MAX_SET_BYTES).build();
             self.matching_set = Some(set.map_err(|error| error.to_string())?);
         }
+        let mut matches = !self.matching.is_empty();
         let matching = self.matching.values_mut().map(|(_, node)| node);
         let mut below = self.literals.values_mut().chain(matching).chain(self.any.as_deref_mut());
-        below.try_for_each(|node| node.finish(fold))
+        below.try_for_each(|node| {
+            node.finish(fold)?;
+            matches |= node.matches_below;
+            Ok::<(), String>(())
+        })?;
+        self.matches_below = matches;
+        Ok(())
     }
 }
 

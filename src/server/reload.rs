@@ -146,6 +146,8 @@ impl Reloader {
                 "these settings have changed and need a restart; until then the old ones are in force"
             );
         }
+        // What waits is not in force.
+        let parts: BTreeSet<Part> = parts.into_iter().filter(|part| fits || *part != Part::Policy).collect();
         let version = &*self.gate.in_force().version;
         let changed = parts.iter().map(|part| part.name()).collect::<Vec<_>>().join(", ");
         tracing::info!(changed, policy = version, rules = new.rules, "configuration read again");

@@ -1,5 +1,6 @@
 //! Demands, compiled.
 
+use ipnet::IpNet;
 use jiff::Timestamp;
 use jiff::civil::{Time, Weekday};
 use jiff::tz::TimeZone;
@@ -69,6 +70,18 @@ fn demands(file: &DemandsFile, at: &str, depth: usize, mistakes: &mut Mistakes) 
                 "the list is empty",
                 "write at least one network such as 10.0.0.0/8",
             );
+        }
+        for (i, network) in networks.iter().enumerate() {
+            // Clients are known by their IPv4 addresses, however a proxy writes them.
+            if let IpNet::V6(v6) = network
+                && v6.addr().to_ipv4_mapped().is_some()
+            {
+                mistakes.add(
+                    format!("{at}.networks[{i}]"),
+                    format!("`{network}` is an IPv4 network written as IPv6, and no client is in it"),
+                    "write it as IPv4, such as 192.0.2.0/24",
+                );
+            }
         }
         made.push(Demand::Networks(networks.clone()));
     }

@@ -86,7 +86,8 @@ pub(super) fn checked(source: &str) -> Result<(Tree, Vec<Slot>), Mistake> {
         let what = what.strip_prefix("Syntax error: ").unwrap_or(&what).to_owned();
         (format!("{line}:{column}: this is no CEL: {what}"), "see the README for what a condition can say".to_owned())
     })?;
-    let mut check = Check { source, info, slots: Vec::new(), variables: Vec::new(), nodes: 0, loop_nodes: 0 };
+    let mut check =
+        Check { source, info, slots: Vec::new(), variables: Vec::new(), nodes: 0, loop_nodes: 0, in_range: false };
     check.node(&mut tree, 0)?;
     Ok((tree, check.slots))
 }
@@ -119,6 +120,8 @@ struct Check<'s> {
     variables: Vec<String>,
     nodes: usize,
     loop_nodes: usize,
+    /// Whether the node makes the list that a loop goes through.
+    in_range: bool,
 }
 
 impl Check<'_> {
@@ -131,6 +134,16 @@ impl Check<'_> {
             _ => (line, column.saturating_add(1)),
         });
         (format!("{line}:{column}: {}", what.as_ref()), remedy.into())
+    }
+
+    /// Whether it is the item of the loop around it, or a part of that.
+    fn is_of_item(&self, node: &Tree) -> bool {
+        match &node.expr {
+            Expr::Ident(name) => self.variables.first() == Some(name),
+            Expr::Select(select) => self.is_of_item(&select.operand),
+            Expr::Call(_) | Expr::Comprehension(_) | Expr::List(_) | Expr::Literal(_) => false,
+            Expr::Map(_) | Expr::Struct(_) | Expr::Unspecified => false,
+        }
     }
 
     fn in_loop(&self) -> bool {
@@ -232,10 +245,18 @@ impl Check<'_> {
         if name == operators::ADD && self.in_loop() && !own {
             return Err(self.at(id, "a loop adds for each item", "compare inside loops, and add outside"));
         }
-        if name == operators::IN
-            && self.in_loop()
-            && !matches!(call.args.last().map(|list| &list.expr), Some(Expr::List(_)))
-        {
+        if name == operators::ADD && self.in_range {
+            return Err(self.at(
+                id,
+                "lists are joined for a loop, so that they may be of any length",
+                "write a loop for each list",
+            ));
+        }
+        // Lists may be compared item by item, as they are looked through.
+        let compares = [operators::EQUALS, operators::NOT_EQUALS].contains(&name)
+            && !call.args.iter().any(|side| matches!(side.expr, Expr::Literal(_)));
+        let looks = name == operators::IN && !matches!(call.args.last().map(|list| &list.expr), Some(Expr::List(_)));
+        if self.in_loop() && (looks || compares) {
             self.loop_nodes = self.loop_nodes.saturating_add(NODES_OF_IN);
         }
         let operator = form == Form::Global && (OPERATORS.contains(&name) || name == operators::NOT_STRICTLY_FALSE);
@@ -280,6 +301,14 @@ impl Check<'_> {
         let regex = Regex::compile(inner).map_err(|said| {
             self.at(pattern.id, format!("this is no pattern: {said}"), "write a regular expression of the crate regex")
         })?;
+        // The items of a list are together no longer than a token; one text for each of them would be.
+        if self.in_loop() && !self.is_of_item(subject) {
+            return Err(self.at(
+                id,
+                "the same text is matched for each item",
+                "match the item, or match the text outside the loop",
+            ));
+        }
         self.node(subject, depth)?;
         self.replace(pattern, Slot::Pattern(Pattern(regex)))
     }
@@ -295,7 +324,10 @@ impl Check<'_> {
         if ROOTS.contains(&it.iter_var.as_str()) || it.iter_var2.is_some() {
             return Err(self.at(id, format!("`{}` is taken", it.iter_var), "choose another name for the item"));
         }
-        self.node(&mut it.iter_range, depth)?;
+        self.in_range = true;
+        let range = self.node(&mut it.iter_range, depth);
+        self.in_range = false;
+        range?;
         self.node(&mut it.accu_init, depth)?;
         self.variables = vec![it.iter_var.clone(), it.accu_var.clone()];
         let parts = [&mut it.loop_cond, &mut it.loop_step, &mut it.result];

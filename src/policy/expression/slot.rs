@@ -95,10 +95,8 @@ impl Slot {
             Self::Roles => list(principal?.roles())?,
             Self::Groups => list(principal?.groups())?,
             Self::Scopes => list(principal?.scopes())?,
-            Self::Tier => match principal?.tier() {
-                Some(tier) => Box::new(CelString::from(tier)),
-                None => Box::new(CelNull),
-            },
+            // Of a token that names none nobody can say which it is: the upstream is told the policy's default.
+            Self::Tier => Box::new(CelString::from(principal?.tier()?)),
             Self::Claim(path) => {
                 let (parents, name) = parents(path, principal?)?;
                 let mut room = MOST_VALUES;

@@ -82,7 +82,11 @@ fn what_holds_and_what_does_not() {
         assert_eq!(judged(source, Some(&known)), Ok(held), "{source}");
     }
     let nameless = Principal::new("main", "u", [], [], [], None, Map::new());
-    assert_eq!(judged("principal.tier == null && size(principal.roles) == 0", Some(&nameless)), Ok(true));
+    assert_eq!(judged("size(principal.roles) == 0", Some(&nameless)), Ok(true));
+    // The upstream is told the default tier: neither answer would be true.
+    for source in ["principal.tier == null", "principal.tier != 'free'", "principal.tier == 'free'"] {
+        assert!(judged(source, Some(&nameless)).is_err(), "{source}");
+    }
 }
 
 #[test]

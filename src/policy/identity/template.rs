@@ -59,6 +59,21 @@ impl Template {
         if !parts.iter().any(|part| matches!(part, Part::Claim(..))) {
             return Err("it names no claim, so that its value says nothing of anybody".into());
         }
+        let mut since_claim = None;
+        for part in &parts {
+            match part {
+                Part::Claim(path, _) => {
+                    if since_claim == Some(false) {
+                        return Err(format!("nothing tells where `{path}` begins: put a mark such as `/` before it"));
+                    }
+                    since_claim = Some(false);
+                }
+                Part::Text(text) => {
+                    let marks = text.bytes().any(|b| !b.is_ascii_alphanumeric());
+                    since_claim = since_claim.map(|before| before || marks);
+                }
+            }
+        }
         let texts = parts.iter().filter_map(|part| match part {
             Part::Text(text) => Some(text.bytes()),
             Part::Claim(..) => None,
@@ -143,9 +158,22 @@ mod tests {
 
     #[test]
     fn what_is_no_template_is_refused() {
-        for text in
-            ["", "plain", "{", "{sub", "}", "{}", "{a..b}", "a b{sub}", "\u{e9}{sub}", "%{sub}", "{sub|a b}", "{{sub}}"]
-        {
+        for text in [
+            "",
+            "plain",
+            "{",
+            "{sub",
+            "}",
+            "{}",
+            "{a..b}",
+            "a b{sub}",
+            "\u{e9}{sub}",
+            "%{sub}",
+            "{sub|a b}",
+            "{{sub}}",
+            "{a}{b}",
+            "{a}of{b}",
+        ] {
             assert!(Template::parse(text).is_err(), "{text}");
         }
     }

@@ -172,3 +172,45 @@ fn a_rule_that_can_never_match_is_given_back() {
         Some("rest")
     );
 }
+
+#[test]
+fn segments_too_long_for_an_expression_are_refused_and_not_handed_to_a_laxer_rule() {
+    let table = table(&[("strict", "h", "/x/{id:[a-z]+}", &[]), ("lax", "h", "/**", &[]), ("other", "g", "/**", &[])]);
+    let segment = |length| format!("/x/{}", "a".repeat(length));
+    assert_eq!(find(&table, "GET", "h", &segment(256)).as_deref(), Some("strict"));
+    assert_eq!(find(&table, "GET", "h", &segment(257)), None);
+    assert_eq!(find(&table, "GET", "g", &segment(257)).as_deref(), Some("other"));
+}
+
+#[test]
+fn expressions_come_after_texts_and_before_names_in_the_order_of_the_file() {
+    let table = table(&[
+        ("any", "h", "/x/{any}", &[]),
+        ("digits", "h", "/x/{id:[0-9]+}", &[]),
+        ("short", "h", "/x/{id:.{1,3}}", &[]),
+        ("text", "h", "/x/12", &[]),
+        ("below", "h", "/x/{id:[0-9]+}/items", &[]),
+    ]);
+    for (path, wanted) in [
+        ("/x/12", Some("text")),
+        ("/x/123", Some("digits")),
+        ("/x/ab", Some("short")),
+        ("/x/abcd", Some("any")),
+        ("/x/123/items", Some("below")),
+        ("/x/ab/items", None),
+        ("/x/1a", Some("short")),
+    ] {
+        assert_eq!(find(&table, "GET", "h", path).as_deref(), wanted, "{path}");
+    }
+}
+
+#[test]
+fn what_ignores_case_takes_no_expression_that_folds_otherwise() {
+    for (source, good) in [("{a:[A-Z]+}", true), ("{a:stra\u{df}e}", false), ("{a:(?-i)ADMIN}", false)] {
+        let mut table = RouteTable::new(true);
+        let pattern = Pattern::parse(&format!("/x/{source}"), &Patterns::default()).expect("pattern");
+        table.add(&HostPattern::Any, &pattern, &Methods::default(), &rule("r"));
+        assert_eq!(table.finish().is_ok(), good, "{source}");
+        assert_eq!(good && find(&table, "GET", "h", "/X/abC").is_some(), good);
+    }
+}
