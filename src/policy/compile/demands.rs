@@ -78,7 +78,7 @@ fn demands(file: &DemandsFile, at: &str, depth: usize, mistakes: &mut Mistakes) 
             {
                 mistakes.add(
                     format!("{at}.networks[{i}]"),
-                    format!("`{network}` is an IPv4 network written as IPv6, and no client is in it"),
+                    format!("`{network}` is no network of any client: it is IPv4 written as IPv6"),
                     "write it as IPv4, such as 192.0.2.0/24",
                 );
             }
