@@ -111,7 +111,8 @@ impl Server {
 /// What the README says that the gate's user needs, and no more.
 fn rights() -> String {
     let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).expect("the README");
-    let quoted = readme.split('`').filter(|text| text.starts_with("~{portcullis") || text.starts_with('+'));
+    let quoted =
+        readme.split('`').filter(|text| text.starts_with("~{portcullis") || (text.starts_with('+') && text.len() > 1));
     quoted.collect::<Vec<_>>().join(" ")
 }
 
