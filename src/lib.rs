@@ -9,7 +9,7 @@
 //! | L0 | [`policy`], [`credential`], [`clock`], [`mistake`] | facts, paths, hosts, rules, demands, decisions; no IO, no wall clock |
 //! | L1 | [`token`] | bytes, keys and `now` to verified claims |
 //! | L2 | [`gate`] | the use case and the ports that it needs |
-//! | L3 | [`protocol`], [`keys`], [`introspection`], [`revocations`], [`tls`]; [`provider`] for those that ask an issuer | one outside thing each: a proxy's way of asking, where keys are, what an issuer says of opaque tokens, what is revoked, certificates |
+//! | L3 | [`protocol`], [`keys`], [`introspection`], [`revocations`], [`tls`]; [`provider`] for those that ask an issuer, [`redis`] for those that keep something in one | one outside thing each: a proxy's way of asking, where keys are, what an issuer says of opaque tokens, what is revoked, certificates |
 //! | L3 | [`explain`] | why a request is decided as it is, for people |
 //! | L4 | [`config`], [`server`], [`telemetry`], [`cli`] | files, listeners, the clock, the environment |
 //!
@@ -49,6 +49,7 @@ pub mod mistake;
 pub mod policy;
 pub mod protocol;
 pub mod provider;
+pub mod redis;
 pub mod revocations;
 pub mod server;
 pub mod telemetry;
