@@ -130,6 +130,7 @@ fn service(keys: &[&Signer], mebibytes: u64) -> Arc<Decisions> {
         keys: loaded.keys,
         introspectors: loaded.introspectors,
         register: None,
+        limits: loaded.limits,
         reloads: Arc::default(),
     };
     Arc::new(Decisions {

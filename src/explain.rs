@@ -65,7 +65,7 @@ impl Explanation {
         let (in_force, fields) = (gate.in_force(), question.fields());
         let ask = question.ask(&fields);
         let decision = match &ask {
-            Ok(ask) => gate.decide(&in_force, ask, now).await,
+            Ok(ask) => gate.rehearse(&in_force, ask, now).await,
             Err(reason) => Err((*reason).into()),
         };
         let facts = ask.as_ref().ok().map(|ask| &ask.facts);

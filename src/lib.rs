@@ -45,6 +45,7 @@ pub mod explain;
 pub mod gate;
 pub mod introspection;
 pub mod keys;
+pub mod limits;
 pub mod mistake;
 pub mod policy;
 pub mod protocol;

@@ -10,6 +10,7 @@ pub mod expression;
 pub mod facts;
 pub mod host;
 pub mod identity;
+pub mod limit;
 pub mod path;
 pub mod pattern;
 pub mod principal;

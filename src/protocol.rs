@@ -7,6 +7,7 @@ pub mod envoy;
 pub mod forwarded;
 pub mod nginx;
 pub mod peer;
+mod rate;
 pub mod reply;
 pub mod traefik;
 

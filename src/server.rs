@@ -24,6 +24,7 @@ use tracing_actix_web::TracingLogger;
 
 use crate::config::Loaded;
 use crate::gate::Gate;
+use crate::limits::Limits;
 use crate::tls::Certificate;
 use admin::bearer::Bearer;
 use audit_log::AuditLog;
@@ -61,6 +62,7 @@ pub struct Running {
     lifecycle: Arc<Lifecycle>,
     audit: Arc<AuditLog>,
     reload: Arc<Notify>,
+    limits: Arc<Limits>,
     not_ready_for: Duration,
 }
 
@@ -78,6 +80,9 @@ impl Running {
         for server in &self.servers {
             server.stop(true).await;
         }
+        if let Some(shared) = self.limits.shared() {
+            shared.leave().await;
+        }
         self.audit.close();
     }
 }
@@ -88,12 +93,16 @@ impl Running {
 /// If an address cannot be bound.
 pub async fn start(loaded: Loaded, audit: AuditLog) -> io::Result<Running> {
     let Loaded { gate, trusted_proxies, settings, certificates, keys, sources, introspectors, source, .. } = loaded;
-    let (revocations, admin_token) = (loaded.revocations, loaded.admin_token);
+    let (revocations, admin_token, limits) = (loaded.revocations, loaded.admin_token, loaded.limits);
     let gate: Arc<Gate> = Arc::new(gate);
     let register = match revocations {
         None => None,
         Some(setup) => Some(Arc::new(setup.register(clock::now).await.map_err(io::Error::other)?)),
     };
+    if let Some(shared) = limits.shared() {
+        shared.begin().await;
+        actix_web::rt::spawn(Arc::clone(shared).keep());
+    }
     let lifecycle = Arc::new(Lifecycle::default());
     let audit = Arc::new(audit);
     let reloads = Arc::new(Reloads::default());
@@ -104,6 +113,7 @@ pub async fn start(loaded: Loaded, audit: AuditLog) -> io::Result<Running> {
         keys: Arc::clone(&keys),
         introspectors,
         register: register.clone(),
+        limits: Arc::clone(&limits),
         reloads: Arc::clone(&reloads),
     }));
     let drain = settings.shutdown.drain.0;
@@ -184,6 +194,7 @@ pub async fn start(loaded: Loaded, audit: AuditLog) -> io::Result<Running> {
         lifecycle,
         audit,
         reload,
+        limits,
         not_ready_for: settings.shutdown.not_ready_for.0,
     })
 }

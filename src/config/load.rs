@@ -21,10 +21,12 @@ use super::environment;
 use super::report::Report;
 use super::settings::{AuditTo, ListenersFile, SettingsFile};
 use crate::gate::cache::TokenCache;
-use crate::gate::{Authenticator, Gate, Introspection, Keys, NoRevocations, Revocations};
+use crate::gate::{Authenticator, Gate, Introspection, Keys, Limiter, NoRevocations, Revocations};
 use crate::introspection::{Introspector, Introspectors};
 use crate::keys::refresh::Refresher;
 use crate::keys::{KeyStore, file};
+use crate::limits::Limits;
+use crate::limits::memory::Memory;
 use crate::mistake::Mistake;
 use crate::policy::Policy;
 use crate::protocol::TrustedProxies;
@@ -61,6 +63,8 @@ pub struct Loaded {
     pub introspectors: Arc<Introspectors>,
     /// How revocations are kept, if anything can be revoked.
     pub revocations: Option<Setup>,
+    /// The buckets of limits.
+    pub limits: Arc<Limits>,
     /// The token of whoever may change something through the admin listener.
     pub admin_token: Option<SecretSlice<u8>>,
     /// Where all of this came from, to be read again.
@@ -191,7 +195,10 @@ fn assemble(settings: SettingsFile, parts: Parts, compiled: Compiled, source: So
     let asking = Arc::clone(&introspectors) as Arc<dyn Introspection>;
     let known = Arc::clone(&keys) as Arc<dyn Keys>;
     let authenticator = Authenticator::new(issuers, known, asking, revoked, cache, cookie_name);
-    let gate = Gate::new(policy, &version, authenticator);
+    let memory = Arc::new(Memory::new(settings.limits.max_buckets, random(&source)?));
+    let limits = Arc::new(Limits::new(Arc::clone(&memory), None));
+    let limiter = Arc::clone(&limits) as Arc<dyn Limiter>;
+    let gate = Gate::new(policy, &version, authenticator, limiter);
     Ok(Loaded {
         gate,
         trusted_proxies,
@@ -201,6 +208,7 @@ fn assemble(settings: SettingsFile, parts: Parts, compiled: Compiled, source: So
         sources,
         introspectors,
         revocations,
+        limits,
         admin_token,
         rules,
         certificates,

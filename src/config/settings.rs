@@ -1,6 +1,7 @@
 //! The settings file as an operator writes it.
 
 pub mod issuers;
+pub mod limits;
 pub mod revocations;
 
 use std::net::SocketAddr;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::address::{self, Network};
 use super::period::Period;
 pub use issuers::{ClaimsFile, IssuerFile, KeysFile};
+use limits::LimitsFile;
 use revocations::RevocationsFile;
 
 /// The settings file.
@@ -35,6 +37,9 @@ pub struct SettingsFile {
     /// What is revoked before its time. Default: nothing can be.
     #[serde(default)]
     pub revocations: Option<RevocationsFile>,
+    /// Where the buckets of the policy's limits are kept.
+    #[serde(default)]
+    pub limits: LimitsFile,
     /// What is read again while the gate runs.
     #[serde(default)]
     pub reload: ReloadFile,

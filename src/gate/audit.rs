@@ -11,7 +11,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use crate::clock::UnixTime;
 use crate::policy::path::is_invisible;
-use crate::policy::{Decision, RequestFacts, Step};
+use crate::policy::{Decision, Refusal, RequestFacts, Step};
 
 /// The bytes before a member's value.
 macro_rules! key {
@@ -59,6 +59,9 @@ impl Record<'_> {
         line.push(b'"');
         member(line, key!("decision"), Some(word));
         member(line, key!("reason"), Some(reason));
+        if let Err(Refusal { metered: Some(metered), .. }) = self.decision {
+            member(line, key!("limit"), Some(&metered.limit.name));
+        }
         number(line, key!("status"), self.status.into());
         member(line, key!("rule"), rule.map(|rule| &*rule.id));
         member(line, key!("subject"), principal.map(|p| p.subject()));

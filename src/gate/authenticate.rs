@@ -1,6 +1,7 @@
 //! Who is asking: credentials to a principal.
 
 use std::collections::HashMap;
+use std::future::Future;
 use std::sync::Arc;
 
 use super::cache::{CacheState, Proven, TokenCache};
@@ -35,6 +36,15 @@ impl Kept {
     fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
+}
+
+/// What must be paid before a credential is proven that was not proven a while ago, since that costs.
+pub trait Toll {
+    /// Pays, once however often it is asked for.
+    ///
+    /// # Errors
+    /// Why it cannot be paid: then nothing is proven.
+    fn pay(&mut self) -> impl Future<Output = Result<(), Reason>>;
 }
 
 /// Tells who is asking.
@@ -88,12 +98,13 @@ impl Authenticator {
     ///
     /// # Errors
     /// [`Reason::NoCredential`] if there is none of these kinds, the reason of the first that does
-    /// not verify, [`Reason::ConflictingCredentials`] if two name different subjects.
+    /// not verify, [`Reason::ConflictingCredentials`] if two name different subjects, what `toll` says.
     pub async fn principal(
         &self,
         kinds: &[CredentialKind],
         presented: &Presented<'_>,
         kept: &Kept,
+        toll: &mut impl Toll,
         now: UnixTime,
     ) -> Result<Arc<Principal>, Reason> {
         let mut principal: Option<Arc<Principal>> = None;
@@ -101,7 +112,7 @@ impl Authenticator {
             let Some(token) = presented.token(*kind, &self.cookie_name)? else {
                 continue;
             };
-            let proven = self.verify(token, kept, now).await?;
+            let proven = self.verify(token, kept, toll, now).await?;
             match &principal {
                 None => principal = Some(proven),
                 Some(first) if first.is_same_subject(&proven) => {}
@@ -132,13 +143,25 @@ impl Authenticator {
     }
 
     /// Every use of a token comes through here, cached or not: whether it was revoked is asked each time.
-    async fn verify(&self, token: &str, kept: &Kept, now: UnixTime) -> Result<Arc<Principal>, Reason> {
-        let proven = self.proven(token, kept, now).await?;
+    async fn verify(
+        &self,
+        token: &str,
+        kept: &Kept,
+        toll: &mut impl Toll,
+        now: UnixTime,
+    ) -> Result<Arc<Principal>, Reason> {
+        let proven = self.proven(token, kept, toll, now).await?;
         self.revocations.check(&proven.marks, now)?;
         Ok(Arc::clone(&proven.principal))
     }
 
-    async fn proven(&self, token: &str, kept: &Kept, now: UnixTime) -> Result<Arc<Proven>, Reason> {
+    async fn proven(
+        &self,
+        token: &str,
+        kept: &Kept,
+        toll: &mut impl Toll,
+        now: UnixTime,
+    ) -> Result<Arc<Proven>, Reason> {
         let name = self.cache.name(token);
         if let Some(proven) = self.cache.get(name) {
             if proven.kept.is(kept) && self.still_holds(&proven, now) {
@@ -147,6 +170,7 @@ impl Authenticator {
             }
             self.cache.forget(name);
         }
+        toll.pay().await?;
         let proven = Arc::new(self.prove(token, kept, now).await?);
         self.cache.put(name, Arc::clone(&proven));
         Ok(proven)

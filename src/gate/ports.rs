@@ -7,8 +7,11 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use smallvec::SmallVec;
+
 use crate::clock::UnixTime;
 use crate::policy::Reason;
+use crate::policy::limit::{Level, Rate};
 use crate::token::{KeySet, VerifiedClaims};
 
 /// A boxed future that borrows; only the cold path allocates one.
@@ -108,4 +111,74 @@ pub struct Answer {
     pub claims: Arc<Map<String, Value>>,
     /// Until when it is believed.
     pub ask_again: UnixTime,
+}
+
+/// The buckets of limits, wherever they are kept.
+pub trait Limiter: std::fmt::Debug + Send + Sync {
+    /// Takes a token from each of the buckets, or from none of them.
+    fn take<'a>(&'a self, buckets: &'a [Bucket], now: UnixTime) -> Taking<'a>;
+
+    /// Looks how full they are, as if a token were taken, and takes none.
+    fn look<'a>(&'a self, buckets: &'a [Bucket], now: UnixTime) -> Taking<'a>;
+
+    /// Gives a token back to each, which [`Limiter::take`] took from there. Nobody waits for it.
+    fn give_back(&self, buckets: &[Bucket], kept: KeptBy, now: UnixTime);
+}
+
+/// A bucket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bucket {
+    /// Its name, as [`crate::policy::limit::key`] writes it.
+    pub key: String,
+    /// How it fills.
+    pub rate: Rate,
+}
+
+/// Where buckets were, of a store that has a second place for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeptBy {
+    /// In this process.
+    Memory,
+    /// In a store that replicas share.
+    Shared,
+    /// Nowhere: nobody counts.
+    Nobody,
+}
+
+/// An answer of a [`Limiter`]; what is in memory answers at once.
+pub enum Taking<'a> {
+    /// The answer.
+    Done(Taken),
+    /// It comes, within bounds of its own.
+    Later(BoxFuture<'a, Taken>),
+}
+
+/// What came of taking.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Taken {
+    /// Each bucket had a token, and is as full now; nothing is said of any where nobody counts.
+    All(SmallVec<[Level; 2]>, KeptBy),
+    /// The bucket at this place was the emptiest, and so none was taken.
+    Empty(usize, Level),
+    /// Nobody knows.
+    Unknown,
+}
+
+impl std::fmt::Debug for Taking<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Done(taken) => f.debug_tuple("Done").field(taken).finish(),
+            Self::Later(_) => f.write_str("Later"),
+        }
+    }
+}
+
+impl Taking<'_> {
+    /// The answer, waited for if it must be.
+    pub async fn answer(self) -> Taken {
+        match self {
+            Self::Done(taken) => taken,
+            Self::Later(taken) => taken.await,
+        }
+    }
 }

@@ -3,6 +3,7 @@ use serde_json::{Value, json};
 use super::cache::TokenCache;
 use super::*;
 use crate::introspection::Introspectors;
+use crate::limits::Unlimited;
 use crate::keys::{KeyStore, file};
 use crate::policy::{CanonicalPath, Host, Method, Reason};
 use crate::signer::Signer;
@@ -23,7 +24,7 @@ fn gate(version: &str, allow: &Value, signer: &Signer) -> Gate {
         TokenCache::new(1 << 20, [5; 16]),
         "jwt",
     );
-    Gate::new(policy, version, authenticator)
+    Gate::new(policy, version, authenticator, Arc::new(Unlimited))
 }
 
 async fn decide(gate: &Gate, in_force: &InForce, token: &str) -> Result<(), Reason> {

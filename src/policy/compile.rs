@@ -3,6 +3,7 @@
 
 mod demands;
 mod identity;
+mod limits;
 mod rules;
 
 use std::collections::{BTreeSet, HashMap};
@@ -10,7 +11,8 @@ use std::sync::Arc;
 
 use super::cors::Preflight;
 use super::demand::Patterns;
-use super::document::PolicyFile;
+use super::document::{LimitHeadersFile, PolicyFile};
+use super::limit::{Limit, LimitHeaders};
 use super::refusals::Refusals;
 use super::route::{Considered, RouteTable};
 use super::{ClaimPath, Demand, IdentityHeaders, Reason, Refusal, RequestFacts, Rule};
@@ -33,7 +35,11 @@ pub struct Policy {
     pub warnings: Vec<String>,
     /// What people are shown who are refused.
     pub refusals: Refusals,
-    /// The names of the claims that demands and identity headers read, beside roles, scopes and tier: no others need be kept.
+    /// The limits, each at its place.
+    pub limits: Vec<Arc<Limit>>,
+    /// What answers say of them.
+    pub limit_headers: LimitHeaders,
+    /// The names of the claims that demands, limits and identity headers read, beside roles, scopes and tier: no others need be kept.
     pub claims: Vec<Box<str>>,
 }
 
@@ -146,6 +152,8 @@ impl Policy {
             .filter_map(ClaimPath::first)
             .map(Into::into)
             .collect();
+        let mut limits = limits::Limits::compile(&file.limits, &mut mistakes);
+        claims.extend(limits.claims().map(Box::from));
         let (mut issuers, regexes) = (Vec::new(), Patterns::default());
         let mut ids: HashMap<&str, usize> = HashMap::new();
         for (index, rule) in file.rules.iter().enumerate() {
@@ -164,7 +172,7 @@ impl Policy {
                     sets.entry(set.as_str().into()).or_insert_with(|| RouteTable::new(file.case_insensitive_paths))
                 }
             };
-            let rule = rules::add_rule(rule, &at, &regexes, table, &mut mistakes);
+            let rule = rules::add_rule(rule, &at, &regexes, &mut limits, table, &mut mistakes);
             let named = rule.demands().filter_map(|demand| {
                 let Demand::Issuers(names) = demand else { return None };
                 Some(names)
@@ -177,6 +185,8 @@ impl Policy {
                 mistakes.add("rules", why, "use fewer or simpler regular expressions at one place of the paths");
             }
         }
+        limits.finish(&mut mistakes);
+        let LimitHeadersFile { draft, x, on_allow } = file.limit_headers;
         let warnings = std::mem::take(&mut mistakes.warnings);
         mistakes.none_or(Self {
             warnings,
@@ -187,6 +197,8 @@ impl Policy {
             realm: file.realm.as_str().into(),
             issuers,
             refusals: refusals.unwrap_or(Refusals { pages: true, sign_in: None }),
+            limits: limits.into_limits(),
+            limit_headers: LimitHeaders { draft, x, on_allow },
             claims: claims.into_iter().collect(),
         })
     }

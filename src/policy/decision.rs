@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::limit::Metered;
 use super::{Principal, Reason, Rule, Step};
 
 /// Allowed with a [`Grant`], or refused.
@@ -15,6 +16,7 @@ pub struct Grant {
     step: Step,
     principal: Option<Arc<Principal>>,
     extras: Vec<Option<String>>,
+    metered: Vec<Metered>,
 }
 
 impl Grant {
@@ -25,7 +27,7 @@ impl Grant {
         principal: Option<Arc<Principal>>,
         extras: Vec<Option<String>>,
     ) -> Self {
-        Self { rule, step, principal, extras }
+        Self { rule, step, principal, extras, metered: Vec::new() }
     }
 
     /// The rule that admits.
@@ -46,6 +48,18 @@ impl Grant {
         self.principal.as_deref()
     }
 
+    /// The same grant, which tells how full the buckets are that it took from.
+    #[must_use]
+    pub fn telling(self, metered: Vec<Metered>) -> Self {
+        Self { metered, ..self }
+    }
+
+    /// How full the buckets are that it took from, if that is to be told.
+    #[must_use]
+    pub fn metered(&self) -> &[Metered] {
+        &self.metered
+    }
+
     /// The values of the additional identity headers, in the policy's order.
     pub(in crate::policy) fn extras(&self) -> &[Option<String>] {
         &self.extras
@@ -61,11 +75,13 @@ pub struct Refusal {
     pub rule: Option<Arc<Rule>>,
     /// Who was asking, if that was proven.
     pub principal: Option<Arc<Principal>>,
+    /// The bucket that was empty, of [`Reason::RateLimited`].
+    pub metered: Option<Box<Metered>>,
 }
 
 impl From<Reason> for Refusal {
     fn from(reason: Reason) -> Self {
-        Self { reason, rule: None, principal: None }
+        Self { reason, rule: None, principal: None, metered: None }
     }
 }
 
@@ -73,6 +89,6 @@ impl Refusal {
     /// The refusal `reason` under `rule`.
     #[must_use]
     pub fn under(rule: &Arc<Rule>, reason: Reason) -> Self {
-        Self { reason, rule: Some(Arc::clone(rule)), principal: None }
+        Self { rule: Some(Arc::clone(rule)), ..reason.into() }
     }
 }

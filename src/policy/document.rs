@@ -1,6 +1,7 @@
 //! The policy file as an operator writes it; [`super::compile`] makes a [`super::Policy`] of it.
 
 mod allow;
+mod limits;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,6 +10,7 @@ use super::ClaimPath;
 use super::identity::MAX_VALUE_BYTES;
 use crate::credential::CredentialKind;
 
+pub use limits::{CountsFile, LimitFile, LimitHeadersFile, NamesFile, RatesFile, RuleLimitFile, RuleLimitsFile, TierFile};
 pub use allow::{AllowFile, AnyAll, ClaimDemandFile, Day, DemandsFile, EmailFile, FreshFile, TimesFile, Who};
 
 /// The policy file.
@@ -32,6 +34,12 @@ pub struct PolicyFile {
     /// What people are shown who are refused.
     #[serde(default)]
     pub refusals: RefusalsFile,
+    /// How much somebody may: token buckets. Default: nobody is limited.
+    #[serde(default)]
+    pub limits: Vec<LimitFile>,
+    /// What answers say of limits.
+    #[serde(default)]
+    pub limit_headers: LimitHeadersFile,
     /// The rules.
     pub rules: Vec<RuleFile>,
 }
@@ -105,6 +113,9 @@ pub struct RuleFile {
     /// Who may ask across origins. Default: preflights are refused.
     #[serde(default)]
     pub cors: Option<CorsFile>,
+    /// Limits that are otherwise for it: `exempt`, or by their names. Default: all apply as they are.
+    #[serde(default)]
+    pub limits: Option<RuleLimitsFile>,
     /// What who is refused by it is told, instead of the usual sentence. One line.
     #[serde(default)]
     pub message: Option<String>,

@@ -19,6 +19,7 @@ pub struct Principal {
     wire_groups: Box<str>,
     wire_scopes: Box<str>,
     wire_tier: Option<Box<str>>,
+    wire_tenant: Option<Box<str>>,
     claims: Map<String, Value>,
 }
 
@@ -43,8 +44,16 @@ impl Principal {
             wire_groups: joined(groups.into_iter()).into(),
             wire_scopes: joined(scopes.into_iter()).into(),
             wire_tier: tier.filter(|tier| !tier.is_empty()).map(|tier| wire_safe(tier).into()),
+            wire_tenant: None,
             claims,
         }
+    }
+
+    /// The same principal, of this tenant; an empty one counts as none.
+    #[must_use]
+    pub fn of_tenant(mut self, tenant: Option<&str>) -> Self {
+        self.wire_tenant = tenant.filter(|tenant| !tenant.is_empty()).map(|tenant| wire_safe(tenant).into());
+        self
     }
 
     /// The configured name of the issuer that vouches for it.
@@ -134,6 +143,12 @@ impl Principal {
         self.wire_tier.as_deref()
     }
 
+    /// Its tenant, encoded as in headers, if the issuer names one.
+    #[must_use]
+    pub fn wire_tenant(&self) -> Option<&str> {
+        self.wire_tenant.as_deref()
+    }
+
     /// Whether both are the same subject of the same issuer.
     #[must_use]
     pub fn is_same_subject(&self, other: &Self) -> bool {
@@ -150,6 +165,7 @@ impl Principal {
             Some(&self.wire_groups),
             Some(&self.wire_scopes),
             self.wire_tier.as_ref(),
+            self.wire_tenant.as_ref(),
         ];
         let itself = size_of::<Self>().saturating_add(map_footprint(&self.claims));
         texts.into_iter().flatten().fold(itself, |sum, text| sum.saturating_add(text_footprint(text)))

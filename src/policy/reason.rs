@@ -13,6 +13,8 @@ pub enum Class {
     Forbidden,
     /// Refused whoever asks: 403.
     Barred,
+    /// It is more than the asker may: 429.
+    Limited,
     /// The gate has no such endpoint: 404.
     NoEndpoint,
     /// The gate cannot decide: 503.
@@ -29,6 +31,7 @@ impl Class {
             Self::Forbidden => forbidden,
             Self::Barred => 403,
             Self::NoEndpoint => 404,
+            Self::Limited => 429,
             Self::Unable => 503,
         }
     }
@@ -151,6 +154,8 @@ reasons! {
         "no rule of the policy matches host, path and method";
     CorsRefused = "cors_refused", Barred,
         "a preflight asks for an origin or a header that the rule's `cors` does not list";
+    RateLimited = "rate_limited", Limited,
+        "a bucket of the policy's `limits` is empty; the audit line names the limit";
     UnknownRuleSet = "unknown_rule_set", Barred,
         "the proxy names a rule set that the policy does not have";
     UntrustedPeer = "untrusted_peer", Barred,
@@ -181,6 +186,8 @@ reasons! {
         "the issuer must be asked about the token, and gave no usable answer in time or a moment ago";
     RevocationsStale = "revocations_stale", Unable,
         "what is revoked is not known: not loaded yet, or older than `revocations.max_feed_age`";
+    LimitsUnavailable = "limits_unavailable", Unable,
+        "the store of limits does not answer, and `limits.on_loss` is `refuse`";
     Deadline = "deadline", Unable,
         "the decision did not come within the listener's `deadline`";
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::cors::{Cors, Preflight};
 use super::demand::Freshness;
 use super::document::Who;
+use super::limit::Applied;
 use super::{Decision, Demand, Facts, Grant, IdentityHeaders, Principal, Reason, Refusal, RequestFacts};
 use crate::clock::UnixTime;
 use crate::credential::CredentialKind;
@@ -54,6 +55,8 @@ pub struct Rule {
     pub message: Option<Box<str>>,
     /// Who may ask across origins.
     pub cors: Option<Cors>,
+    /// The limits that its requests are under.
+    pub limits: Vec<Applied>,
 }
 
 impl Rule {
@@ -79,14 +82,14 @@ impl Rule {
         if step != Step::Authenticate
             && let Err(fault) = self.access.demands.iter().try_for_each(|demand| demand.check(&facts))
         {
-            return Err(Refusal { reason: fault.reason(), rule: Some(Arc::clone(self)), principal });
+            return Err(Refusal { principal, ..Refusal::under(self, fault.reason()) });
         }
         let Some(principal) = principal else {
             return Ok(Grant::new(Arc::clone(self), step, None, Vec::new()));
         };
         let extras = headers.extras(&principal);
         if let Err(reason) = headers.fit(&principal, &extras) {
-            return Err(Refusal { reason, rule: Some(Arc::clone(self)), principal: Some(principal) });
+            return Err(Refusal { principal: Some(principal), ..Refusal::under(self, reason) });
         }
         Ok(Grant::new(Arc::clone(self), step, Some(principal), extras))
     }

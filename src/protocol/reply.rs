@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Absent, Asker, Dialect, Statuses};
+use super::{Absent, Asker, Dialect, Statuses, rate};
 use crate::policy::demand::Freshness;
 use crate::policy::{Class, Decision, Grant, Policy, Reason, Refusal};
 
@@ -21,16 +21,19 @@ pub struct Reply<'a> {
 pub const REFUSED: [(&str, &str); 2] = [("content-type", "application/problem+json"), ("cache-control", "no-store")];
 
 /// The names of all headers that an answer can have beside these and the identity headers.
-pub const HEADERS: [&str; 8] = [
-    "www-authenticate",
-    REQUEST_ID,
-    ENVOY_REMOVE,
-    STATUS,
-    REASON,
-    "location",
-    "content-type",
-    "content-security-policy",
-];
+pub fn headers() -> impl Iterator<Item = &'static str> {
+    let own = [
+        "www-authenticate",
+        REQUEST_ID,
+        ENVOY_REMOVE,
+        STATUS,
+        REASON,
+        "location",
+        "content-type",
+        "content-security-policy",
+    ];
+    own.into_iter().chain(rate::HEADERS)
+}
 
 const STATUS: &str = "x-portcullis-status";
 const REASON: &str = "x-portcullis-reason";
@@ -84,6 +87,7 @@ impl<'a> Reply<'a> {
         if !remove.is_empty() {
             headers.push((ENVOY_REMOVE, Cow::Owned(remove)));
         }
+        headers.extend(rate::headers(grant.metered(), policy.limit_headers));
         Self { status: 200, headers, body: String::new() }
     }
 
@@ -104,12 +108,17 @@ impl<'a> Reply<'a> {
     fn refuse(refusal: &Refusal, policy: &Policy, asker: &Asker<'_>) -> Self {
         let class = refusal.reason.class();
         let status = class.status(policy.forbidden_status);
-        let mut headers = Vec::with_capacity(HEADERS.len());
+        let mut headers = Vec::with_capacity(8);
         if let Some(challenge) = challenge(refusal, policy, status) {
             headers.push(("www-authenticate", Cow::Owned(challenge)));
         }
+        if let Some(metered) = refusal.metered.as_deref() {
+            headers.push(rate::retry_after(metered));
+            headers.extend(rate::headers(std::slice::from_ref(metered), policy.limit_headers));
+        }
         let (title, usual) = class_text(class, status);
-        let own = refusal.rule.as_ref().and_then(|rule| rule.message.as_deref());
+        // A rule's message says for whom it is; who is limited is one of those.
+        let own = refusal.rule.as_ref().filter(|_| class != Class::Limited).and_then(|rule| rule.message.as_deref());
         let problem = Problem { title, status, detail: own.unwrap_or(usual), request_id: asker.request_id };
         if !(policy.refusals.pages || policy.refusals.sign_in.is_some()) || !asker.navigates() {
             return Self { status, headers, body: problem.json() };
@@ -196,7 +205,12 @@ fn challenge(refusal: &Refusal, policy: &Policy, status: u16) -> Option<String> 
         Class::AmbiguousCredential => "invalid_request",
         // A 401 must carry a challenge (RFC 9110 section 15.5.2); a 403 needs one only where it helps.
         Class::Forbidden if status == 401 || refusal.reason == Reason::MissingScope => "insufficient_scope",
-        Class::Forbidden | Class::Malformed | Class::Barred | Class::NoEndpoint | Class::Unable => return None,
+        Class::Forbidden
+        | Class::Malformed
+        | Class::Barred
+        | Class::Limited
+        | Class::NoEndpoint
+        | Class::Unable => return None,
     };
     let mut challenge = ["Bearer realm=\"", realm, "\", error=\"", error, "\""].concat();
     if refusal.reason == Reason::Expired {
@@ -237,6 +251,7 @@ fn class_text(class: Class, status: u16) -> (&'static str, &'static str) {
         Class::Unauthenticated => ("Unauthorized", "a valid credential is needed"),
         Class::Forbidden if status == 401 => ("Unauthorized", "the credential does not allow this"),
         Class::Forbidden | Class::Barred => ("Forbidden", "this is not allowed"),
+        Class::Limited => ("Too Many Requests", "this is more than is allowed in so short a time"),
         Class::NoEndpoint => ("Not Found", "there is no such endpoint"),
         Class::Unable => ("Service Unavailable", "no decision could be made"),
     }

@@ -50,7 +50,7 @@ impl Headers {
     /// The headers in answers under `policy`, which is in force at the start.
     #[must_use]
     pub fn of(policy: &Policy) -> Self {
-        let names = policy.identity.names().chain(reply::HEADERS);
+        let names = policy.identity.names().chain(reply::headers().map(|name| -> &str { name }));
         let named = |name: &str| HeaderName::from_bytes(name.as_bytes()).ok();
         let refused = reply::REFUSED.map(|(name, value)| Some((named(name)?, HeaderValue::from_str(value).ok()?)));
         Self { names: names.filter_map(named).collect(), refused: refused.into_iter().flatten().collect() }

@@ -26,6 +26,8 @@ pub struct Mapping {
     pub permissions: Option<ClaimPath>,
     /// The tier.
     pub tier: ClaimPath,
+    /// The tenant: the organisation or customer on whose behalf somebody asks.
+    pub tenant: ClaimPath,
 }
 
 impl Default for Mapping {
@@ -38,6 +40,7 @@ impl Default for Mapping {
             scopes: ClaimPath::new("scope"),
             permissions: None,
             tier: ClaimPath::new("tier"),
+            tenant: ClaimPath::new("tenant"),
         }
     }
 }
@@ -84,9 +87,11 @@ impl Mapping {
         let permissions = self.permissions.as_ref().and_then(|path| path.find(all)).map(texts).unwrap_or_default();
         let scopes = self.scopes.find(all).map(words).unwrap_or_default().into_iter().chain(permissions);
         let tier = self.tier.find(all).and_then(scalar);
+        let tenant = self.tenant.find(all).and_then(scalar);
         let kept = kept.iter().filter_map(|name| all.get_key_value(&**name));
         let kept = kept.map(|(name, claim)| (name.clone(), claim.clone())).collect();
         Principal::new(Arc::clone(issuer), subject, roles, groups, scopes, tier.as_deref(), kept)
+            .of_tenant(tenant.as_deref())
     }
 }
 

@@ -23,6 +23,7 @@ const CLAIMS: &str = "the policy that decided did not read the claims that this 
 const KINDS: &str = "the rule takes other kinds of credential than the one that decided";
 const PREFLIGHT: &str = "what a preflight announced was not recorded";
 const STRANGER: &str = "nobody looked for a credential then";
+const LIMITED: &str = "how much was asked before was not recorded";
 const ANOTHER: &str = "the policy of the settings is not the one that decided";
 
 /// Judges a line by `candidate`. `current` is the policy that the settings name; it is believed to have decided where it finds the
@@ -44,10 +45,13 @@ pub(super) fn judge(line: &Line, candidate: &Policy, current: &Policy) -> Verdic
         let decision = rule.grant(line.step, principal, &facts, line.at(), &candidate.identity);
         Verdict::Judged(decision.map(drop).map_err(|refusal| refusal.reason), id.clone())
     };
+    let unknown = |why| Verdict::Unknown(id.clone(), why);
+    if [Err(Reason::RateLimited), Err(Reason::LimitsUnavailable)].contains(&line.outcome) {
+        return unknown(LIMITED);
+    }
     if rule.access.who == Who::Anonymous {
         return grant(None);
     }
-    let unknown = |why| Verdict::Unknown(id.clone(), why);
     let decided = current.route(&facts).ok().filter(|rule| line.rule.as_deref() == Some(&*rule.id));
     let looked = decided.filter(|decided| decided.access.who != Who::Anonymous);
     let has_other_kinds = looked.is_some_and(|decided| decided.credentials != rule.credentials);

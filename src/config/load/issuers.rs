@@ -230,6 +230,7 @@ impl Stage {
             ("scopes", &file.scopes),
             ("permissions", &file.permissions),
             ("tier", &file.tier),
+            ("tenant", &file.tenant),
         ];
         for (key, path) in named {
             if let Some(path) = path.as_ref().filter(|path| !path.is_sane()) {
@@ -246,7 +247,10 @@ impl Stage {
         let mut usual = Mapping::default();
         match preset {
             Some(Preset::Keycloak) => usual.roles = ClaimPath::new("realm_access.roles"),
-            Some(Preset::Auth0) => usual.permissions = Some(ClaimPath::new("permissions")),
+            Some(Preset::Auth0) => {
+                usual.permissions = Some(ClaimPath::new("permissions"));
+                usual.tenant = ClaimPath::new("org_id");
+            }
             None => {}
         }
         let or = |given: &Option<ClaimPath>, usual: ClaimPath| given.clone().unwrap_or(usual);
@@ -258,6 +262,7 @@ impl Stage {
             scopes: or(&file.scopes, usual.scopes),
             permissions: file.permissions.clone().or(usual.permissions),
             tier: or(&file.tier, usual.tier),
+            tenant: or(&file.tenant, usual.tenant),
         }
     }
 }

@@ -173,4 +173,6 @@ pub struct ClaimsFile {
     pub permissions: Option<ClaimPath>,
     /// The tier. Default `tier`.
     pub tier: Option<ClaimPath>,
+    /// The tenant, for limits. Default `tenant`; of the preset `auth0`: `org_id`.
+    pub tenant: Option<ClaimPath>,
 }

@@ -149,7 +149,7 @@ async fn ask(authenticator: &Authenticator, token: &str, now: UnixTime) -> Resul
     let header = format!("Bearer {token}");
     let mut presented = Presented::default();
     presented.authorization.push(header.as_bytes());
-    let principal = authenticator.principal(&CredentialKind::DEFAULT, &presented, &NOTHING, now).await?;
+    let principal = authenticator.principal(&CredentialKind::DEFAULT, &presented, &NOTHING, &mut Free, now).await?;
     Ok(format!("{}/{}", principal.issuer(), principal.subject()))
 }
 
@@ -237,7 +237,7 @@ async fn the_same_subject_of_two_issuers_is_two_subjects() {
     let mut presented = Presented::default();
     presented.authorization.push(bearer.as_bytes());
     presented.cookie.push(cookie.as_bytes());
-    let result = authenticator.principal(&CredentialKind::DEFAULT, &presented, &NOTHING, NOW).await;
+    let result = authenticator.principal(&CredentialKind::DEFAULT, &presented, &NOTHING, &mut Free, NOW).await;
     assert_eq!(result.map(|_| ()), Err(Reason::ConflictingCredentials));
 }
 
@@ -396,4 +396,13 @@ fn who_inspects_a_token_asks_no_issuer_and_says_so() {
     }
     assert_eq!(authenticator.inspect(&signer.token(&claims("b", "bob")), NOW, &mut Seen::default()), Ok(()));
     assert_eq!(asking.count(), 0);
+}
+
+/// To prove costs nothing here.
+struct Free;
+
+impl Toll for Free {
+    async fn pay(&mut self) -> Result<(), Reason> {
+        Ok(())
+    }
 }

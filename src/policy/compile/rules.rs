@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::limits::Limits;
 use super::{Mistakes, demands};
 use crate::credential::CredentialKind;
 use crate::policy::cors::{Cors, is_origin};
@@ -17,6 +18,7 @@ pub(super) fn add_rule(
     file: &RuleFile,
     at: &str,
     regexes: &Patterns,
+    limits: &mut Limits<'_>,
     routes: &mut RouteTable,
     mistakes: &mut Mistakes,
 ) -> Arc<Rule> {
@@ -33,6 +35,7 @@ pub(super) fn add_rule(
         credentials: credentials(file, at, mistakes),
         message: message(file, at, mistakes),
         cors: file.cors.as_ref().map(|cors| self::cors(cors, &format!("{at}.cors"), mistakes)),
+        limits: limits.of(file, at, mistakes),
     });
     let methods = methods(file, at, mistakes);
     let hosts = each(&file.hosts, &format!("{at}.hosts"), "host", mistakes, host_pattern);

@@ -10,6 +10,7 @@ fn rule(id: &str) -> Arc<Rule> {
         credentials: Vec::new(),
         message: None,
         cors: None,
+        limits: Vec::new(),
     })
 }
 

@@ -6,6 +6,8 @@ use crate::gate::cache::TokenCache;
 use crate::gate::ports::BoxFuture;
 use crate::gate::{Authenticator, Introspection, Keys, NoRevocations};
 use crate::introspection::Introspectors;
+use crate::limits::memory::Memory;
+use crate::limits::{Limits, Unlimited};
 use crate::keys::KeyStore;
 use crate::keys::member;
 use crate::policy::{CanonicalPath, Host, Method, RequestFacts, Step};
@@ -38,7 +40,7 @@ fn decisions(known: &Signer, deadline: Duration) -> Decisions {
     let asking = Arc::clone(&introspectors) as Arc<dyn Introspection>;
     let cache = TokenCache::new(1 << 20, [3; 16]);
     let authenticator = Authenticator::new(vec![issuer], keys, asking, Arc::new(NoRevocations), cache, "jwt");
-    let gate = Arc::new(Gate::new(policy, "a", authenticator));
+    let gate = Arc::new(Gate::new(policy, "a", authenticator, Arc::new(Unlimited)));
     let (lifecycle, audit) = (Arc::new(Lifecycle::default()), Arc::new(AuditLog::off()));
     let observed = Observed {
         gate: Arc::clone(&gate),
@@ -47,6 +49,7 @@ fn decisions(known: &Signer, deadline: Duration) -> Decisions {
         keys: Arc::new(KeyStore::new(Vec::new())),
         introspectors,
         register: None,
+        limits: Arc::new(Limits::new(Arc::new(Memory::new(1, [0; 16])), None)),
         reloads: Arc::default(),
     };
     Decisions {

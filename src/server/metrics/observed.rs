@@ -15,6 +15,8 @@ use crate::config::Part;
 use crate::gate::Gate;
 use crate::introspection::Introspectors;
 use crate::keys::KeyStore;
+use crate::limits::Limits;
+use crate::limits::shared::Shared;
 use crate::revocations::Register;
 use crate::server::audit_log::AuditLog;
 use crate::server::lifecycle::{Lifecycle, Readiness};
@@ -35,6 +37,8 @@ pub struct Observed {
     pub introspectors: Arc<Introspectors>,
     /// What is revoked.
     pub register: Option<Arc<Register>>,
+    /// The buckets of limits.
+    pub limits: Arc<Limits>,
     /// How reading again went.
     pub reloads: Arc<Reloads>,
 }
@@ -60,6 +64,7 @@ impl Collector for Observed {
         self.cache(&mut families)?;
         self.keys(&mut families)?;
         self.introspections(&mut families)?;
+        self.limits(&mut families)?;
         self.register.as_ref().map_or(Ok(()), |register| revocations(register, &mut families))
     }
 }
@@ -74,7 +79,37 @@ fn revocations(register: &Register, families: &mut Families<'_>) -> fmt::Result 
     families.counter("revocations_store_failures", help, None, [(NONE, register.failures())])
 }
 
+fn shared(shared: &Shared, families: &mut Families<'_>) -> fmt::Result {
+    let help = "Whether the store of limits is lost, so that limits.on_loss is in force: 1 or 0.";
+    families.gauge("limits_fallback", help, None, [(NONE, u64::from(shared.is_lost()))])?;
+    let help = "Requests that were judged without the store of limits.";
+    families.counter("limits_fallbacks", help, None, [(NONE, shared.alone())])?;
+    let help = "Replicas that share the store of limits, as counted last.";
+    families.gauge("limits_replicas", help, None, [(NONE, u64::from(shared.replicas()))])?;
+    let help = "Questions that the store of limits did not answer.";
+    families.counter("limits_store_failures", help, None, [(NONE, shared.failures())])?;
+    let (sum, counts) = shared.latency().read();
+    families.histogram("limits_store", "How long answers of the store of limits took.", &Unit::Seconds, sum, &counts)
+}
+
 impl Observed {
+    fn limits(&self, families: &mut Families<'_>) -> fmt::Result {
+        let in_force = self.gate.in_force();
+        let counts: Vec<_> = in_force.limits().collect();
+        let counts = counts.iter().flat_map(|(limit, allowed, limited)| {
+            [("allowed", *allowed), ("limited", *limited)]
+                .map(|(result, count)| ([("limit", *limit), ("result", result)], count))
+        });
+        let help = "Requests by what became of them: tokens that were taken, and requests that found a bucket empty.";
+        families.counter("limits", help, None, counts)?;
+        let memory = self.limits.memory();
+        let buckets = u64::try_from(memory.len()).unwrap_or(u64::MAX);
+        families.gauge("limits_buckets", "Buckets in memory.", None, [(NONE, buckets)])?;
+        let help = "Buckets that gave up their place before they were full, because there were too many.";
+        families.counter("limits_buckets_displaced", help, None, [(NONE, memory.displaced())])?;
+        self.limits.shared().map_or(Ok(()), |store| shared(store, families))
+    }
+
     fn policy(&self, families: &mut Families<'_>) -> fmt::Result {
         let in_force = self.gate.in_force();
         let version = [("version", &*in_force.version)];
@@ -160,6 +195,13 @@ impl Families<'_> {
         samples
             .into_iter()
             .try_for_each(|(labels, value)| with_labels(&mut family, &labels, |sample| sample.encode_gauge(&value)))
+    }
+
+    /// A family of one histogram: its sum, and how many values were within each bound and beyond the one before.
+    fn histogram(&mut self, name: &str, help: &str, unit: &Unit, sum: f64, counts: &[(f64, u64)]) -> fmt::Result {
+        let mut family = self.0.encode_descriptor(name, help, Some(unit), MetricType::Histogram)?;
+        let count = counts.iter().map(|(_, count)| *count).sum();
+        family.encode_histogram::<NoLabelSet>(sum, count, counts, None)
     }
 
     /// A family of counts, whose samples are called `name_total`.

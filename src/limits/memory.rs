@@ -1,0 +1,293 @@
+//! Buckets in memory, of which there is a fixed number at most, whoever asks for how many.
+//!
+//! A bucket that is full again says no more than one that is not there, so it can be forgotten; each new one makes up for it by looking at
+//! two others. If nothing can be forgotten and all places are taken, the fullest of a few others gives up its place, and the new one
+//! begins as full as that was: nobody gets more by being forgotten, and whoever floods the table with others fills it with buckets that
+//! are fuller than his own. But one token is in each new bucket, so that no flood of others shuts out who was never seen.
+
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use indexmap::IndexMap;
+use siphasher::sip128::{Hasher128 as _, SipHasher13};
+use smallvec::SmallVec;
+
+use crate::clock::UnixTime;
+use crate::gate::ports::{Bucket, KeptBy, Taken};
+use crate::policy::limit::rate::FullAt;
+use crate::policy::limit::{Level, Rate};
+
+/// How many maps there are, each with a lock of its own: many more than threads, so that two seldom meet.
+const SHARDS: usize = 64;
+
+/// Of so many the fullest gives up its place. Of eight taken at random it is among the fullest quarter with nine in ten.
+const SAMPLE: usize = 8;
+
+/// So many others are looked at for each new bucket, and forgotten if they are full: more leave than come.
+const LOOKED_AT: usize = 2;
+
+/// The buckets.
+pub struct Memory {
+    shards: Box<[Mutex<Shard>]>,
+    max_of_shard: usize,
+    /// Under a key of its own, so that nobody can prepare names that meet.
+    hasher: SipHasher13,
+    displaced: AtomicU64,
+}
+
+/// When each bucket is full, by a hash of its name. Of a million names two meet with a probability of 1 in 37 million, and then share a
+/// bucket.
+type Shard = IndexMap<u64, FullAt, BuildHasherDefault<AsItIs>>;
+
+impl std::fmt::Debug for Memory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Memory").field("buckets", &self.len()).finish_non_exhaustive()
+    }
+}
+
+impl Memory {
+    /// No buckets yet, and at most about `max` of them; under a hash key that nobody else has.
+    #[must_use]
+    pub fn new(max: usize, hash_key: [u8; 16]) -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            max_of_shard: max.div_ceil(SHARDS).max(1),
+            hasher: SipHasher13::new_with_key(&hash_key),
+            displaced: AtomicU64::new(0),
+        }
+    }
+
+    /// Takes a token from each, or from none.
+    pub fn take(&self, buckets: &[Bucket], now: UnixTime) -> Taken {
+        let mut levels: SmallVec<[Level; 2]> = SmallVec::new();
+        for (i, bucket) in buckets.iter().enumerate() {
+            match self.change(bucket, now, |full_at| bucket.rate.take(full_at, now)) {
+                Ok(full_at) => levels.push(bucket.rate.level(full_at, now)),
+                Err(_) => {
+                    self.give_back(buckets.get(..i).unwrap_or_default(), now);
+                    let level = bucket.rate.level(self.full_at(bucket), now);
+                    // Another one may be emptier. Should one have filled meanwhile, this one was empty all the same.
+                    let emptiest = self.look(buckets, now);
+                    return if matches!(emptiest, Taken::Empty(..)) { emptiest } else { Taken::Empty(i, level) };
+                }
+            }
+        }
+        Taken::All(levels, KeptBy::Memory)
+    }
+
+    /// What taking would come to, and how full they would be.
+    pub fn look(&self, buckets: &[Bucket], now: UnixTime) -> Taken {
+        let mut emptiest: Option<(usize, Level)> = None;
+        let mut levels: SmallVec<[Level; 2]> = SmallVec::new();
+        for (i, bucket) in buckets.iter().enumerate() {
+            let full_at = self.full_at(bucket);
+            match bucket.rate.take(full_at, now) {
+                Ok(next) => levels.push(bucket.rate.level(next, now)),
+                Err(_) => {
+                    let level = bucket.rate.level(full_at, now);
+                    if emptiest.is_none_or(|(_, other)| level.next_in > other.next_in) {
+                        emptiest = Some((i, level));
+                    }
+                }
+            }
+        }
+        emptiest.map_or(Taken::All(levels, KeptBy::Memory), |(i, level)| Taken::Empty(i, level))
+    }
+
+    /// How full each is now.
+    pub fn levels(&self, buckets: &[Bucket], now: UnixTime) -> Vec<Level> {
+        buckets.iter().map(|bucket| bucket.rate.level(self.full_at(bucket), now)).collect()
+    }
+
+    /// Gives a token back to each.
+    pub fn give_back(&self, buckets: &[Bucket], now: UnixTime) {
+        for bucket in buckets {
+            let given: Result<FullAt, ()> = self.change(bucket, now, |full_at| Ok(bucket.rate.give_back(full_at)));
+            given.ok();
+        }
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.shards.iter().map(|shard| locked(shard).len()).sum()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many gave up their place while they were not full.
+    #[must_use]
+    pub fn displaced(&self) -> u64 {
+        self.displaced.load(Ordering::Relaxed)
+    }
+
+    fn full_at(&self, bucket: &Bucket) -> FullAt {
+        let (shard, name) = self.place(&bucket.key);
+        shard.and_then(|shard| locked(shard).get(&name).copied()).unwrap_or(FULL)
+    }
+
+    fn change<E>(
+        &self,
+        bucket: &Bucket,
+        now: UnixTime,
+        change: impl Fn(FullAt) -> Result<FullAt, E>,
+    ) -> Result<FullAt, E> {
+        let (Some(shard), name) = self.place(&bucket.key) else { return change(FULL) };
+        let mut shard = locked(shard);
+        if let Some(full_at) = shard.get_mut(&name) {
+            *full_at = change(*full_at)?;
+            return Ok(*full_at);
+        }
+        self.forget(&mut shard, now);
+        let start = if shard.len() < self.max_of_shard { FULL } else { self.displace(&mut shard, &bucket.rate, now) };
+        let full_at = change(start)?;
+        shard.insert(name, full_at);
+        Ok(full_at)
+    }
+
+    /// Forgets some that are full.
+    fn forget(&self, shard: &mut Shard, now: UnixTime) {
+        for _ in 0..LOOKED_AT.min(shard.len()) {
+            let i = fastrand::usize(..shard.len());
+            if shard.get_index(i).is_some_and(|(_, full_at)| full_at.is_past(now)) {
+                shard.swap_remove_index(i);
+            }
+        }
+    }
+
+    /// Makes room, and tells how full a bucket with this rate begins.
+    fn displace(&self, shard: &mut Shard, rate: &Rate, now: UnixTime) -> FullAt {
+        let places = (0..SAMPLE).map(|_| fastrand::usize(..shard.len()));
+        let fullest = places.filter_map(|i| Some((*shard.get_index(i)?.1, i))).min();
+        let Some((full_at, i)) = fullest else { return FULL };
+        shard.swap_remove_index(i);
+        if full_at.is_past(now) {
+            return FULL;
+        }
+        self.displaced.fetch_add(1, Ordering::Relaxed);
+        full_at.min(rate.with_one_token(now))
+    }
+
+    fn place(&self, key: &str) -> (Option<&Mutex<Shard>>, u64) {
+        let mut hasher = self.hasher;
+        hasher.write(key.as_bytes());
+        let hash = hasher.finish128();
+        let shard = usize::try_from(hash.h1).unwrap_or(0).checked_rem(SHARDS).unwrap_or(0);
+        (self.shards.get(shard), hash.h2)
+    }
+}
+
+/// A bucket of which nothing is known.
+const FULL: FullAt = FullAt(i64::MIN);
+
+/// Nobody panics while he holds the lock; if somebody did all the same, what he had written is as good as before.
+fn locked(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The names are hashes already.
+#[derive(Default)]
+struct AsItIs(u64);
+
+impl Hasher for AsItIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        // Not called: the names are numbers.
+        self.0 = bytes.iter().fold(self.0, |hash, byte| hash.rotate_left(8) ^ u64::from(*byte));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = number;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const START: UnixTime = UnixTime::from_secs(1_700_000_000);
+
+    fn bucket(key: &str, rate: Rate) -> Bucket {
+        Bucket { key: key.to_owned(), rate }
+    }
+
+    fn rate(tokens: u32, burst: u32) -> Rate {
+        Rate::new(tokens, Duration::from_secs(60), burst).expect("a rate")
+    }
+
+    fn taken(memory: &Memory, buckets: &[Bucket], now: UnixTime, wanted: usize) -> usize {
+        (0..wanted).filter(|_| matches!(memory.take(buckets, now), Taken::All(..))).count()
+    }
+
+    #[test]
+    fn all_or_none() {
+        let memory = Memory::new(1000, [1; 16]);
+        let (wide, narrow) = (bucket("wide", rate(60, 10)), bucket("narrow", rate(20, 3)));
+        let both = [wide.clone(), narrow.clone()];
+        assert_eq!(taken(&memory, &both, START, 9), 3);
+        let Taken::Empty(1, level) = memory.take(&both, START) else { panic!("the second is empty") };
+        assert_eq!((level.left, level.next_in), (0, Duration::from_secs(3)));
+        assert_eq!(taken(&memory, &[wide], START, 20), 7, "what was refused cost the other one nothing");
+        memory.give_back(&[narrow.clone()], START);
+        assert_eq!(memory.levels(&[narrow.clone()], START)[0].left, 1);
+        assert!(matches!(memory.look(&[narrow.clone()], START), Taken::All(..)));
+        assert_eq!(taken(&memory, &[narrow], START, 5), 1, "looking takes nothing");
+    }
+
+    #[test]
+    fn of_two_empty_ones_the_emptier_is_told() {
+        let memory = Memory::new(1000, [1; 16]);
+        let both = [bucket("a", rate(60, 1)), bucket("b", rate(1, 1))];
+        assert_eq!(taken(&memory, &both, START, 2), 1);
+        assert!(matches!(memory.take(&both, START), Taken::Empty(1, level) if level.next_in.as_secs() == 60));
+    }
+
+    #[test]
+    fn full_ones_are_forgotten_as_others_come() {
+        let memory = Memory::new(1_000_000, [1; 16]);
+        for round in 0..20_u64 {
+            let now = START.after(Duration::from_secs(10 * round));
+            (0..10_000).for_each(|i| drop(memory.take(&[bucket(&format!("{round}-{i}"), rate(60, 5))], now)));
+        }
+        // Each is full again after a second, long before the next round.
+        assert!(memory.len() < 25_000, "{} of 200 000 are left", memory.len());
+        assert_eq!(memory.displaced(), 0);
+    }
+
+    #[test]
+    fn a_flood_of_others_makes_nobody_forgotten_who_is_in_debt() {
+        let memory = Memory::new(6_400, [1; 16]);
+        let greedy = [bucket("greedy", rate(1, 40))];
+        assert_eq!(taken(&memory, &greedy, START, 99), 40);
+        for i in 0..100_000 {
+            memory.take(&[bucket(&format!("other {i}"), rate(1, 40))], START);
+        }
+        assert!(memory.len() <= 6_400 && memory.displaced() > 90_000, "{memory:?}");
+        assert_eq!(taken(&memory, &greedy, START, 99), 0, "the emptiest is not forgotten");
+        // Who comes into a full table begins as full as who went, and with one token at least.
+        let newcomers = (0..100).map(|i| taken(&memory, &[bucket(&format!("new {i}"), rate(1, 40))], START, 99));
+        let got: Vec<usize> = newcomers.collect();
+        assert!(got.iter().all(|got| (1..40).contains(got)), "{got:?}");
+    }
+
+    #[test]
+    fn threads_together_get_the_capacity() {
+        let memory = Memory::new(1000, [1; 16]);
+        let one = [bucket("one", rate(1, 1000))];
+        let got: usize = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| taken(&memory, &one, START, 500))).collect();
+            threads.into_iter().map(|thread| thread.join().expect("no panic")).sum()
+        });
+        assert_eq!(got, 1000);
+    }
+}

@@ -1,0 +1,342 @@
+//! Buckets in a Redis that all replicas share: one script judges all buckets of a request at once, by the server's clock.
+//!
+//! Each worker thread has one connection of its own, over which its requests follow each other without waiting. When Redis fails or is
+//! silent for the time-out, it counts as lost at once, so that one request waits and the others do not; a task that asks it all the time
+//! says when it is back.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use deadpool_redis::redis::{Cmd, ErrorKind, Script, ServerErrorKind, Value};
+use smallvec::SmallVec;
+use thread_local::ThreadLocal;
+use tokio::sync::OnceCell;
+
+use super::latency::Latency;
+use super::memory::Memory;
+use crate::clock::UnixTime;
+use crate::gate::ports::{Bucket, KeptBy, Taken, Taking};
+use crate::policy::limit::Level;
+use crate::redis::{Failure, Link, Redis};
+
+/// With what every key begins: one hash tag, so that one script can judge all buckets of a request in a cluster, too.
+const PREFIX: &str = "{portcullis:limits}:";
+
+/// The set of living replicas.
+const REPLICAS: &str = "{portcullis:limits}:replicas";
+
+/// The longest name of a bucket that is a key as it is; what is longer (a claim may be) is one by its hash.
+const MAX_NAME_BYTES: usize = 200;
+
+/// How often a replica tells that it lives.
+const BEATS_EVERY: Duration = Duration::from_secs(1);
+
+/// How often a lost Redis is asked whether it is back.
+const ASKED_EVERY: Duration = Duration::from_millis(250);
+
+/// For how long a replica counts that tells nothing any more: as long as four beats that came late or were lost.
+const LIVES_FOR: Duration = Duration::from_secs(5);
+
+/// What happens while Redis is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnLoss {
+    /// Who is limited is refused.
+    Refuse,
+    /// Each replica lets its share through.
+    Local,
+    /// Nobody is limited.
+    Allow,
+}
+
+/// What is asked of buckets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum What {
+    Take,
+    Look,
+    Give,
+    Read,
+}
+
+/// The store.
+pub struct Shared {
+    redis: Redis,
+    /// One connection for each thread that asks.
+    links: ThreadLocal<Mutex<Arc<OnceCell<Link>>>>,
+    buckets: Script,
+    beat: Script,
+    memory: Arc<Memory>,
+    on_loss: OnLoss,
+    name: String,
+    is_lost: AtomicBool,
+    replicas: AtomicU32,
+    failures: AtomicU64,
+    alone: AtomicU64,
+    latency: Latency,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("on_loss", &self.on_loss).field("is_lost", &self.is_lost).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    /// The buckets in `redis`, with `memory` beside it. Until the replicas have been counted there are `replicas`.
+    #[must_use]
+    pub fn new(redis: Redis, memory: Arc<Memory>, on_loss: OnLoss, replicas: u32) -> Self {
+        Self {
+            redis,
+            links: ThreadLocal::new(),
+            buckets: Script::new(include_str!("buckets.lua")),
+            beat: Script::new(include_str!("beat.lua")),
+            memory,
+            on_loss,
+            name: format!("{:032x}", fastrand::u128(..)),
+            is_lost: AtomicBool::new(false),
+            replicas: AtomicU32::new(replicas.max(1)),
+            failures: AtomicU64::new(0),
+            alone: AtomicU64::new(0),
+            latency: Latency::default(),
+        }
+    }
+
+    /// Whether Redis is lost.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.is_lost.load(Ordering::Relaxed)
+    }
+
+    /// How many replicas there were when they were counted last.
+    #[must_use]
+    pub fn replicas(&self) -> u32 {
+        self.replicas.load(Ordering::Relaxed)
+    }
+
+    /// How many questions Redis did not answer.
+    #[must_use]
+    pub fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
+    }
+
+    /// How many requests were judged without it.
+    #[must_use]
+    pub fn alone(&self) -> u64 {
+        self.alone.load(Ordering::Relaxed)
+    }
+
+    /// How long its answers took.
+    #[must_use]
+    pub fn latency(&self) -> &Latency {
+        &self.latency
+    }
+
+    pub(super) fn ask<'a>(&'a self, what: What, buckets: &'a [Bucket], now: UnixTime) -> Taking<'a> {
+        if self.is_lost() {
+            return Taking::Done(self.judge_alone(what, buckets, now));
+        }
+        Taking::Later(Box::pin(async move {
+            match self.answer(what, buckets).await {
+                Ok((0, levels)) => Taken::All(levels, KeptBy::Shared),
+                Ok((place, levels)) => {
+                    let empty = place.checked_sub(1).and_then(|i| Some((i, *levels.get(i)?)));
+                    empty.map_or(Taken::Unknown, |(i, level)| Taken::Empty(i, level))
+                }
+                Err(failure) => {
+                    self.lose(&failure);
+                    self.judge_alone(what, buckets, now)
+                }
+            }
+        }))
+    }
+
+    /// How full buckets are; none if Redis does not say.
+    pub(super) async fn levels(&self, buckets: &[Bucket]) -> Option<Vec<Level>> {
+        if self.is_lost() || buckets.is_empty() {
+            return None;
+        }
+        match self.answer(What::Read, buckets).await {
+            Ok((_, levels)) => Some(levels.into_vec()),
+            Err(failure) => {
+                self.lose(&failure);
+                None
+            }
+        }
+    }
+
+    pub(super) fn give_back(self: &Arc<Self>, buckets: &[Bucket]) {
+        let (store, buckets) = (Arc::clone(self), buckets.to_vec());
+        tokio::spawn(async move {
+            if let Err(failure) = store.answer(What::Give, &buckets).await {
+                store.lose(&failure);
+            }
+        });
+    }
+
+    /// This replica's share of buckets.
+    pub(super) fn share(&self, buckets: &[Bucket]) -> Vec<Bucket> {
+        let replicas = self.replicas();
+        buckets.iter().map(|one| Bucket { key: one.key.clone(), rate: one.rate.share(replicas) }).collect()
+    }
+
+    fn judge_alone(&self, what: What, buckets: &[Bucket], now: UnixTime) -> Taken {
+        self.alone.fetch_add(1, Ordering::Relaxed);
+        match self.on_loss {
+            OnLoss::Refuse => Taken::Unknown,
+            OnLoss::Allow => Taken::All(SmallVec::new(), KeptBy::Nobody),
+            OnLoss::Local if what == What::Take => self.memory.take(&self.share(buckets), now),
+            OnLoss::Local => self.memory.look(&self.share(buckets), now),
+        }
+    }
+
+    /// The script's answer: the place of the emptiest bucket counted from 1, or 0, and how full each is.
+    async fn answer(&self, what: What, buckets: &[Bucket]) -> Result<(usize, SmallVec<[Level; 2]>), Failure> {
+        let link = self.links.get_or_default();
+        let cell = Arc::clone(&link.lock().unwrap_or_else(PoisonError::into_inner));
+        let answer = self.answer_on(&cell, what, buckets).await;
+        if answer.is_err() {
+            // What it still answers belongs to questions that nobody waits for.
+            let mut place = link.lock().unwrap_or_else(PoisonError::into_inner);
+            if Arc::ptr_eq(&place, &cell) {
+                *place = Arc::default();
+            }
+        }
+        answer
+    }
+
+    async fn answer_on(
+        &self,
+        cell: &OnceCell<Link>,
+        what: What,
+        buckets: &[Bucket],
+    ) -> Result<(usize, SmallVec<[Level; 2]>), Failure> {
+        // Whoever comes while a connection is made waits for that one; if there is none to be had, for no other.
+        let connect = || async {
+            if self.is_lost() { Err(Failure("it was lost a moment ago".to_owned())) } else { self.redis.connect().await }
+        };
+        let mut link = cell.get_or_try_init(connect).await?.clone();
+        let command = self.command(what, buckets);
+        let begun = Instant::now();
+        let value = match command.query_async::<Value>(&mut link).await {
+            // A Redis that was started again, or exchanged, does not know the script.
+            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                self.buckets.load_async(&mut link).await?;
+                command.query_async::<Value>(&mut link).await?
+            }
+            other => other?,
+        };
+        self.latency.count(begun.elapsed());
+        read(&value, buckets).ok_or_else(|| Failure("its answer is none of the script's".to_owned()))
+    }
+
+    fn command(&self, what: What, buckets: &[Bucket]) -> Cmd {
+        let mut command = Cmd::with_capacity(buckets.len().saturating_mul(3).saturating_add(4), 160);
+        command.arg("EVALSHA").arg(self.buckets.get_hash()).arg(buckets.len());
+        let mut key = String::with_capacity(128);
+        for bucket in buckets {
+            key.clear();
+            key.push_str(PREFIX);
+            if bucket.key.len() <= MAX_NAME_BYTES {
+                key.push_str(&bucket.key);
+            } else {
+                let hash = digest(&SHA256, bucket.key.as_bytes());
+                hash.as_ref().iter().for_each(|byte| key.push_str(&format!("{byte:02x}")));
+            }
+            command.arg(&*key);
+        }
+        command.arg(match what {
+            What::Take => "take",
+            What::Look => "look",
+            What::Give => "give",
+            What::Read => "read",
+        });
+        for bucket in buckets {
+            command.arg(nanos(bucket.rate.interval())).arg(nanos(bucket.rate.window()));
+        }
+        command
+    }
+
+    fn lose(&self, failure: &Failure) {
+        self.failures.fetch_add(1, Ordering::Relaxed);
+        if !self.is_lost.swap(true, Ordering::Relaxed) {
+            let (on_loss, replicas) = (self.on_loss, self.replicas());
+            tracing::warn!(error = %failure, ?on_loss, replicas, "the store of limits does not answer");
+        }
+    }
+
+    /// Asks for the first time: how many replicas there are, and whether it answers at all.
+    pub async fn begin(&self) {
+        let mut link = None;
+        self.beat_on(&mut link).await;
+    }
+
+    /// Tells that this replica lives, counts the others, and notices when a lost Redis is back; for ever.
+    pub async fn keep(self: Arc<Self>) {
+        let mut link = None;
+        loop {
+            self.beat_on(&mut link).await;
+            tokio::time::sleep(if self.is_lost() { ASKED_EVERY } else { BEATS_EVERY }).await;
+        }
+    }
+
+    /// Tells that this replica is gone, as far as somebody hears it.
+    pub async fn leave(&self) {
+        let gone = async {
+            let mut link = self.redis.connect().await.ok()?;
+            Cmd::new().arg("ZREM").arg(REPLICAS).arg(&self.name).query_async::<Value>(&mut link).await.ok()
+        };
+        gone.await;
+    }
+
+    async fn beat_on(&self, place: &mut Option<Link>) {
+        match self.beaten(place).await {
+            Ok(replicas) => {
+                self.replicas.store(replicas.max(1), Ordering::Relaxed);
+                if self.is_lost.swap(false, Ordering::Relaxed) {
+                    tracing::info!(replicas, "the store of limits answers again");
+                }
+            }
+            Err(failure) => {
+                *place = None;
+                self.lose(&failure);
+            }
+        }
+    }
+
+    async fn beaten(&self, place: &mut Option<Link>) -> Result<u32, Failure> {
+        let mut link = match place.take() {
+            Some(link) => link,
+            None => self.redis.connect().await?,
+        };
+        let mut call = self.beat.prepare_invoke();
+        call.key(REPLICAS).arg(&self.name).arg(u64::try_from(LIVES_FOR.as_millis()).unwrap_or(u64::MAX));
+        let replicas: u32 = call.invoke_async(&mut link).await?;
+        // That it answers the one does not mean that it answers the other: without rights, or memory, it is no store of limits.
+        let mut call = self.buckets.prepare_invoke();
+        call.key(format!("{PREFIX}probe:{}", self.name)).arg("take").arg(1_000_000).arg(1_000_000);
+        let _: Value = call.invoke_async(&mut link).await?;
+        *place = Some(link);
+        Ok(replicas)
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn read(value: &Value, buckets: &[Bucket]) -> Option<(usize, SmallVec<[Level; 2]>)> {
+    let Value::Array(values) = value else { return None };
+    let number = |value: &Value| {
+        let Value::Int(number) = value else { return None };
+        u64::try_from(*number).ok()
+    };
+    let (place, debts) = values.split_first()?;
+    let levels = buckets.iter().zip(debts).map(|(bucket, debt)| {
+        let full_in = Duration::from_micros(number(debt)?);
+        Some(bucket.rate.level_of(full_in))
+    });
+    let levels: Option<SmallVec<[Level; 2]>> = levels.collect();
+    let levels = levels.filter(|levels| levels.len() == buckets.len())?;
+    Some((usize::try_from(number(place)?).ok()?, levels))
+}
