@@ -1,10 +1,12 @@
 //! The commands.
 
+mod admin;
 pub mod certificate;
 pub mod check;
 pub mod demo;
 pub mod explain;
 pub mod healthcheck;
+pub mod limits;
 mod printed;
 mod probe;
 pub mod replay;
@@ -59,6 +61,9 @@ enum What {
     /// Lists what is revoked, or takes a revocation back.
     #[command(subcommand)]
     Revocations(revocations::Revocations),
+    /// Looks at the buckets of limits, through a running gate.
+    #[command(subcommand)]
+    Limits(limits::Limits),
     /// Prints the JSON Schema of a file, for editors.
     Schema {
         /// Which file.
@@ -116,6 +121,7 @@ impl Command {
             What::Certificate(options) => certificate::run(&options),
             What::Revoke(options) => revocations::revoke(&options),
             What::Revocations(what) => revocations::revocations(&what),
+            What::Limits(what) => limits::limits(&what),
             What::Schema { file } => schema::run(file),
             What::Token(token) => token::run(&token),
         }

@@ -1,6 +1,7 @@
 //! Why a request is decided as it is: the decision of [`Gate::decide`], and everything that was looked at on the way to it.
 
 mod answer;
+mod limits;
 mod printed;
 mod question;
 
@@ -14,6 +15,7 @@ use crate::policy::route::Outcome;
 use crate::policy::{Class, Decision, Demand, Facts, Policy, Reason, RequestFacts, Rule};
 
 pub use answer::{ALLOWED, Answer};
+use limits::UnderLimit;
 pub use question::{Asked, Question, default_client, default_method};
 
 /// A decision, explained.
@@ -25,6 +27,7 @@ pub struct Explanation {
     /// Whom the rule that applies lets in.
     who: Option<Who>,
     demands: Vec<Judged>,
+    limits: Vec<UnderLimit>,
     /// Who is asking, encoded as in headers, and the issuer's name.
     asker: Option<(String, String)>,
     answer: Answer,
@@ -97,6 +100,7 @@ impl Explanation {
             places: facts.map(|facts| places(policy, facts)).unwrap_or_default(),
             who: rule.map(|rule| rule.access.who),
             demands: demands.unwrap_or_default(),
+            limits: rule.map(|rule| UnderLimit::each(rule, principal, policy)).unwrap_or_default(),
             asker: principal.map(|asker| (asker.wire_subject().to_owned(), asker.issuer().to_owned())),
             answer,
         }
@@ -129,6 +133,7 @@ impl Explanation {
             "request": request,
             "rules": places.collect::<Vec<_>>(),
             "demands": self.demands.iter().map(Judged::json).collect::<Vec<_>>(),
+            "limits": self.limits.iter().map(UnderLimit::json).collect::<Vec<_>>(),
             "decision": self.answer.word(),
             "reason": self.answer.reason,
             "status": self.answer.status,

@@ -147,8 +147,14 @@ pub async fn start(loaded: Loaded, audit: AuditLog) -> io::Result<Running> {
     let listener = &settings.listeners.admin;
     let bearer = admin_token.map(|token| Bearer::new(&token)).transpose()?;
     let lifecycle_seen = Arc::clone(&lifecycle);
-    let state =
-        web::Data::new(admin::Admin { metrics, gate, lifecycle: lifecycle_seen, register: register.clone(), bearer });
+    let state = web::Data::new(admin::Admin {
+        metrics,
+        gate,
+        lifecycle: lifecycle_seen,
+        register: register.clone(),
+        limits: Arc::clone(&limits),
+        bearer,
+    });
     let fault_endpoint = listener.danger_fault_endpoint;
     let server = HttpServer::new(move || {
         App::new()

@@ -1,37 +1,21 @@
 //! `portcullis revoke`, `portcullis revocations`: the admin API for people and scripts.
 
 use std::io::Read as _;
-use std::net::IpAddr;
-use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use reqwest::{Certificate, Client, Method, StatusCode, Url, redirect};
+use reqwest::Method;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value};
 
-use super::{EXIT_FAILED, complain, say};
+use super::admin::{Gate, ended, run};
+use super::say;
 
-/// How long an answer may take: longer than the gate waits for its store.
-const TIMEOUT: Duration = Duration::from_secs(10);
+/// Where revocations are on the admin listener.
+const PATH: &str = "revocations";
 
 /// Longest token on standard input, in bytes: the gate reads no longer one.
 const MAX_TOKEN_BYTES: u64 = 16 * 1024;
-
-/// Which gate, and who asks.
-#[derive(Debug, Args)]
-struct Gate {
-    /// The admin listener of any replica: https://HOST:PORT, or http:// on this machine.
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:7401")]
-    admin: Url,
-    /// The file with the token of the admin listener.
-    #[arg(long, value_name = "FILE")]
-    token_file: PathBuf,
-    /// The listener's certificate is signed by one in this PEM file. Default: the system's authorities.
-    #[arg(long, value_name = "FILE")]
-    ca_file: Option<PathBuf>,
-}
 
 /// What to revoke.
 #[derive(Debug, Args)]
@@ -118,20 +102,6 @@ pub fn revocations(what: &Revocations) -> ExitCode {
     ended("revocations", done)
 }
 
-fn run(task: impl Future<Output = Result<(), String>>) -> Result<(), String> {
-    actix_web::rt::System::new().block_on(task)
-}
-
-fn ended(command: &str, done: Result<(), String>) -> ExitCode {
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(why) => {
-            complain(&format!("portcullis {command}: {why}"));
-            ExitCode::from(EXIT_FAILED)
-        }
-    }
-}
-
 impl Revoke {
     async fn send(&self) -> Result<(), String> {
         let token = if self.what.stdin { Some(token_from_stdin()?) } else { None };
@@ -153,7 +123,7 @@ impl Revoke {
         if let Some(at) = self.issued_before {
             body.insert("issued_before".to_owned(), at.into());
         }
-        let done = self.gate.ask(Method::POST, &[], &[], Some(Value::Object(body))).await?;
+        let done = self.gate.ask(Method::POST, &[PATH], &[], Some(Value::Object(body))).await?;
         say(&done.to_string());
         Ok(())
     }
@@ -179,7 +149,7 @@ impl List {
             let query = [("issuer", &self.issuer), ("subject", &self.subject), ("after", &after)];
             let query: Vec<(&str, &str)> =
                 query.into_iter().filter_map(|(key, value)| Some((key, value.as_deref()?))).collect();
-            let page = self.gate.ask(Method::GET, &[], &[&query[..], &[("limit", "1000")]].concat(), None).await?;
+            let page = self.gate.ask(Method::GET, &[PATH], &[&query[..], &[("limit", "1000")]].concat(), None).await?;
             for entry in page.get("revocations").and_then(Value::as_array).into_iter().flatten() {
                 say(&entry.to_string());
             }
@@ -193,87 +163,8 @@ impl List {
 
 impl Remove {
     async fn send(&self) -> Result<(), String> {
-        self.gate.ask(Method::DELETE, &[&self.id], &[], None).await?;
+        self.gate.ask(Method::DELETE, &[PATH, &self.id], &[], None).await?;
         say(&format!("{} removed", self.id));
         Ok(())
-    }
-}
-
-impl Gate {
-    async fn ask(
-        &self,
-        method: Method,
-        below: &[&str],
-        query: &[(&str, &str)],
-        body: Option<Value>,
-    ) -> Result<Value, String> {
-        let token = std::fs::read_to_string(&self.token_file)
-            .map_err(|error| format!("{} cannot be read: {error}", self.token_file.display()))?;
-        let token = SecretString::from(token.trim_end_matches(['\r', '\n']).to_owned());
-        let mut request = self.client()?.request(method, self.url(below, query)?).bearer_auth(token.expose_secret());
-        if let Some(body) = body {
-            request = request.header("content-type", "application/json").body(body.to_string());
-        }
-        let unasked = |error: reqwest::Error| self.unasked(&error);
-        let answer = request.send().await.map_err(unasked)?;
-        let status = answer.status();
-        let body: Value = serde_json::from_slice(&answer.bytes().await.map_err(unasked)?).unwrap_or_default();
-        if status.is_success() {
-            return Ok(body);
-        }
-        let why = match (body.get("detail").and_then(Value::as_str), status) {
-            (Some(why), _) => why,
-            (None, StatusCode::NOT_FOUND) => "it has no revocations, or no token for them (listeners.admin.token_file)",
-            (None, _) => "no reason",
-        };
-        Err(format!("{} answers {status}: {why}", self.admin))
-    }
-
-    /// Why there is no answer: the innermost reason, which is the one that says something, and what may be wrong here.
-    fn unasked(&self, error: &reqwest::Error) -> String {
-        let mut why = "no answer in time".to_owned();
-        let mut source = std::error::Error::source(error);
-        while let Some(cause) = source {
-            why = cause.to_string();
-            source = cause.source();
-        }
-        let remedy = match (why.contains("certificate"), &self.ca_file) {
-            (true, Some(_)) => "--ca-file must hold the authority of the listener's certificate",
-            (true, None) => "name the authority of the listener's certificate with --ca-file",
-            (false, _) => "name its admin listener with --admin, https:// if it has `tls`",
-        };
-        format!("{} cannot be asked: {why}; {remedy}", self.admin)
-    }
-
-    fn url(&self, below: &[&str], query: &[(&str, &str)]) -> Result<Url, String> {
-        let is_here = self.admin.host_str().is_some_and(|host| {
-            let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-            host == "localhost" || address.is_ok_and(|address| address.is_loopback())
-        });
-        // The token is sent: in the clear to nobody but this machine.
-        if self.admin.scheme() != "https" && !(self.admin.scheme() == "http" && is_here) {
-            return Err(format!("{} is not https", self.admin));
-        }
-        let mut url = self.admin.clone();
-        url.path_segments_mut()
-            .map_err(|()| "this URL has no path".to_owned())?
-            .pop_if_empty()
-            .push("revocations")
-            .extend(below);
-        if !query.is_empty() {
-            url.query_pairs_mut().extend_pairs(query);
-        }
-        Ok(url)
-    }
-
-    fn client(&self) -> Result<Client, String> {
-        let mut client = Client::builder().redirect(redirect::Policy::none()).timeout(TIMEOUT).no_proxy();
-        if let Some(ca) = &self.ca_file {
-            let pem = std::fs::read(ca).map_err(|error| format!("{} cannot be read: {error}", ca.display()))?;
-            let authorities = Certificate::from_pem_bundle(&pem).ok().filter(|list| !list.is_empty());
-            let authorities = authorities.ok_or_else(|| format!("{} holds no certificate in PEM", ca.display()))?;
-            client = client.tls_certs_only(authorities);
-        }
-        client.build().map_err(|error| error.to_string())
     }
 }

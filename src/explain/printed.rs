@@ -25,6 +25,10 @@ impl Display for Explanation {
             writeln!(f, "demands")?;
             self.demands.iter().try_for_each(|demand| demand.print(f, 1))?;
         }
+        if !self.limits.is_empty() {
+            writeln!(f, "limits")?;
+            self.limits.iter().try_for_each(|limit| writeln!(f, "  {limit}"))?;
+        }
         match &self.asker {
             None => writeln!(f, "asker     nobody who is known")?,
             Some((subject, issuer)) => writeln!(f, "asker     {subject}, by {issuer}")?,

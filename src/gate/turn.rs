@@ -12,7 +12,7 @@ use super::ports::{Bucket, KeptBy, Taken};
 use super::{Ask, InForce, Limiter, Toll};
 use crate::clock::UnixTime;
 use crate::policy::limit::key::Whose;
-use crate::policy::limit::{Applied, Counts, Level, Metered, tier};
+use crate::policy::limit::{Applied, Counts, Level, Metered};
 use crate::policy::{Class, Decision, Policy, Principal, Reason, Refusal, Rule, Step};
 
 /// How often each limit of a policy let a request through, and how often it did not.
@@ -98,18 +98,7 @@ impl<'a> Turn<'a> {
         now: UnixTime,
     ) -> Self {
         let limits: &[Applied] = if ask.step == Step::Authorize { &[] } else { &rule.limits };
-        Self {
-            limiter,
-            purpose,
-            in_force,
-            rule,
-            ask,
-            now,
-            limits,
-            held: SmallVec::new(),
-            empty: None,
-            has_paid: false,
-        }
+        Self { limiter, purpose, in_force, rule, ask, now, limits, held: SmallVec::new(), empty: None, has_paid: false }
     }
 
     /// Lets somebody through whom nobody knows.
@@ -169,12 +158,13 @@ impl<'a> Turn<'a> {
             return Ok(());
         }
         let default_tier = &*self.in_force.policy.identity.default_tier;
-        let whose = Whose { rule: &self.rule.id, client: self.ask.facts.client, principal, default_tier };
+        let who = principal.map(Into::into);
+        let whose = Whose { rule: &self.rule.id, client: self.ask.facts.client, who, default_tier };
         let mut asked: SmallVec<[&Applied; 2]> = SmallVec::new();
         let mut buckets: SmallVec<[Bucket; 2]> = SmallVec::new();
         for applied in self.limits.iter().filter(|applied| wanted(applied)) {
             let is_held = self.held.iter().any(|held| std::ptr::eq(held.applied, applied));
-            if let Some(rate) = applied.rates.of(tier(principal, default_tier)).filter(|_| !is_held) {
+            if let Some(rate) = applied.rates.of(whose.tier()).filter(|_| !is_held) {
                 // Longer than nearly all of them, so that it does not grow while it is written.
                 let mut key = String::with_capacity(96);
                 applied.write_key(&whose, &mut key);
@@ -192,7 +182,8 @@ impl<'a> Turn<'a> {
         match taking.answer().await {
             Taken::All(levels, by) => {
                 let held = asked.into_iter().zip(buckets).enumerate();
-                let held = held.map(|(i, (applied, bucket))| Held { applied, bucket, level: levels.get(i).copied(), by });
+                let held =
+                    held.map(|(i, (applied, bucket))| Held { applied, bucket, level: levels.get(i).copied(), by });
                 self.held.extend(held);
                 Ok(())
             }

@@ -213,7 +213,11 @@ impl Shared {
     ) -> Result<(usize, SmallVec<[Level; 2]>), Failure> {
         // Whoever comes while a connection is made waits for that one; if there is none to be had, for no other.
         let connect = || async {
-            if self.is_lost() { Err(Failure("it was lost a moment ago".to_owned())) } else { self.redis.connect().await }
+            if self.is_lost() {
+                Err(Failure("it was lost a moment ago".to_owned()))
+            } else {
+                self.redis.connect().await
+            }
         };
         let mut link = cell.get_or_try_init(connect).await?.clone();
         let command = self.command(what, buckets);

@@ -10,8 +10,10 @@ use super::ClaimPath;
 use super::identity::MAX_VALUE_BYTES;
 use crate::credential::CredentialKind;
 
-pub use limits::{CountsFile, LimitFile, LimitHeadersFile, NamesFile, RatesFile, RuleLimitFile, RuleLimitsFile, TierFile};
 pub use allow::{AllowFile, AnyAll, ClaimDemandFile, Day, DemandsFile, EmailFile, FreshFile, TimesFile, Who};
+pub use limits::{
+    CountsFile, LimitFile, LimitHeadersFile, NamesFile, RatesFile, RuleLimitFile, RuleLimitsFile, TierFile,
+};
 
 /// The policy file.
 #[derive(Debug, Deserialize, JsonSchema)]

@@ -7,7 +7,7 @@ pub mod rate;
 
 use std::sync::Arc;
 
-use super::{ClaimPath, Principal};
+use super::ClaimPath;
 pub use rate::{Level, Rate};
 
 /// One limit of a policy.
@@ -108,10 +108,4 @@ impl Applied {
     pub fn is_early(&self) -> bool {
         self.rates.tiers.is_empty() && self.limit.by.iter().all(|by| matches!(by, By::Client | By::Rule))
     }
-}
-
-/// The tier of `principal`, encoded as in headers; who names none, and a stranger, has the `default`.
-#[must_use]
-pub fn tier<'t>(principal: Option<&'t Principal>, default: &'t str) -> &'t str {
-    principal.and_then(Principal::wire_tier).unwrap_or(default)
 }

@@ -21,22 +21,21 @@ pub(super) fn retry_after(metered: &Metered) -> (&'static str, Cow<'static, str>
 ///
 /// The quota of a bucket is what it holds, and its window the time from empty to full: who uses it evenly may do just that. `t` (and
 /// `X-RateLimit-Reset`, in seconds) is the time until there is a token if there is none, and else until the bucket is full.
-pub(super) fn headers(
-    metered: &[Metered],
-    chosen: LimitHeaders,
-) -> Vec<(&'static str, Cow<'static, str>)> {
+pub(super) fn headers(metered: &[Metered], chosen: LimitHeaders) -> Vec<(&'static str, Cow<'static, str>)> {
     if metered.is_empty() {
         return Vec::new();
     }
     let [_, limits, policies, x_limit, x_remaining, x_reset] = HEADERS;
     let list = |one: &dyn Fn(&Metered) -> String| metered.iter().map(one).collect::<Vec<_>>().join(", ");
     let draft = chosen.draft.then(|| {
-        let policy = |one: &Metered| format!("\"{}\";q={};w={}", one.limit.name, one.rate.burst(), seconds(one.rate.window()));
+        let policy =
+            |one: &Metered| format!("\"{}\";q={};w={}", one.limit.name, one.rate.burst(), seconds(one.rate.window()));
         let limit = |one: &Metered| format!("\"{}\";r={};t={}", one.limit.name, one.level.left, reset(one));
         [(limits, list(&limit)), (policies, list(&policy))]
     });
     // It knows one bucket only: that of which least is left.
-    let tightest = metered.iter().filter(|_| chosen.x).min_by_key(|one| (one.level.left, std::cmp::Reverse(reset(one))));
+    let tightest =
+        metered.iter().filter(|_| chosen.x).min_by_key(|one| (one.level.left, std::cmp::Reverse(reset(one))));
     let x = tightest.map(|one| {
         [
             (x_limit, one.rate.burst().to_string()),

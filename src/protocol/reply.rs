@@ -205,12 +205,9 @@ fn challenge(refusal: &Refusal, policy: &Policy, status: u16) -> Option<String> 
         Class::AmbiguousCredential => "invalid_request",
         // A 401 must carry a challenge (RFC 9110 section 15.5.2); a 403 needs one only where it helps.
         Class::Forbidden if status == 401 || refusal.reason == Reason::MissingScope => "insufficient_scope",
-        Class::Forbidden
-        | Class::Malformed
-        | Class::Barred
-        | Class::Limited
-        | Class::NoEndpoint
-        | Class::Unable => return None,
+        Class::Forbidden | Class::Malformed | Class::Barred | Class::Limited | Class::NoEndpoint | Class::Unable => {
+            return None;
+        }
     };
     let mut challenge = ["Bearer realm=\"", realm, "\", error=\"", error, "\""].concat();
     if refusal.reason == Reason::Expired {

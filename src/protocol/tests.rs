@@ -163,8 +163,14 @@ fn c2_every_allow_speaks_of_every_identity_header() {
         for step in [Step::Validate, Step::Authenticate, Step::Authorize] {
             let who = if principal.is_some() { Who::Authenticated } else { Who::Anonymous };
             let access = Access { who, demands: Vec::new() };
-            let rule =
-                std::sync::Arc::new(Rule { id: "r".into(), access, credentials: vec![], message: None, cors: None, limits: vec![] });
+            let rule = std::sync::Arc::new(Rule {
+                id: "r".into(),
+                access,
+                credentials: vec![],
+                message: None,
+                cors: None,
+                limits: vec![],
+            });
             let decision =
                 rule.grant(step, principal.clone().map(std::sync::Arc::new), &request, now, &policy.identity);
             for dialect in DIALECTS {

@@ -2,6 +2,8 @@
 
 pub mod bearer;
 mod explain;
+mod issuer;
+mod limits;
 mod problem;
 mod revocations;
 
@@ -15,6 +17,7 @@ use super::lifecycle::{Lifecycle, Readiness};
 use super::metrics::Metrics;
 use super::metrics::exposition::Format;
 use crate::gate::Gate;
+use crate::limits::Limits;
 use crate::revocations::Register;
 use bearer::Bearer;
 
@@ -29,6 +32,8 @@ pub struct Admin {
     pub lifecycle: Arc<Lifecycle>,
     /// What is revoked, if anything can be.
     pub register: Option<Arc<Register>>,
+    /// The buckets of limits.
+    pub limits: Arc<Limits>,
     /// Who may change something; none if nobody may.
     pub bearer: Option<Bearer>,
 }
@@ -43,6 +48,7 @@ pub fn routes(app: &mut web::ServiceConfig, admin: &Admin, fault_endpoint: bool)
     }
     if let Some(bearer) = &admin.bearer {
         explain::routes(app, bearer);
+        limits::routes(app, &admin.limits, bearer);
     }
     if fault_endpoint {
         app.route("/fail", web::post().to(fail)).route("/fail", web::get().to(fail));

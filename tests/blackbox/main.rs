@@ -16,6 +16,7 @@ mod introspection;
 mod issuers;
 mod keys;
 mod kubernetes;
+mod limits;
 mod proxies;
 mod revocations;
 mod support;

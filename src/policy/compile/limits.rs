@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Mistakes;
+use crate::policy::ClaimPath;
 use crate::policy::document::{CountsFile, LimitFile, RatesFile, RuleFile, RuleLimitFile, RuleLimitsFile, TierFile};
 use crate::policy::identity::wire_safe;
 use crate::policy::limit::rate::MAX_BURST;
 use crate::policy::limit::{Applied, By, Counts, Limit, Rate, Rates};
-use crate::policy::ClaimPath;
 
 /// Most limits of a policy: each that applies to a request is asked at it.
 const MAX_LIMITS: usize = 16;
@@ -30,7 +30,11 @@ pub(super) struct Limits<'f> {
 impl<'f> Limits<'f> {
     pub(super) fn compile(files: &'f [LimitFile], mistakes: &mut Mistakes) -> Self {
         if files.len() > MAX_LIMITS {
-            mistakes.add("limits", format!("there are more than {MAX_LIMITS} limits"), "let rules override one limit instead");
+            mistakes.add(
+                "limits",
+                format!("there are more than {MAX_LIMITS} limits"),
+                "let rules override one limit instead",
+            );
         }
         let mut each: Vec<(&LimitFile, Arc<Limit>, Option<Rates>)> = Vec::new();
         for (index, file) in files.iter().enumerate() {
@@ -95,10 +99,15 @@ impl<'f> Limits<'f> {
             if let Some(rates) = rates {
                 let by_tier = !rates.tiers.is_empty();
                 if by_tier && limit.counts != Counts::Requests {
-                    let at = if is_own { format!("{at}.limits.{}", file.name) } else { format!("limits[{}]", limit.index) };
+                    let at =
+                        if is_own { format!("{at}.limits.{}", file.name) } else { format!("limits[{}]", limit.index) };
                     // Said once for the limit itself.
                     if is_own || mistakes.none_below(&format!("{at}.tiers")) {
-                        mistakes.add(format!("{at}.tiers"), "whose requests it counts is not known, and so no tier", "remove `tiers`");
+                        mistakes.add(
+                            format!("{at}.tiers"),
+                            "whose requests it counts is not known, and so no tier",
+                            "remove `tiers`",
+                        );
                     }
                 }
                 applied.push(Applied { limit: Arc::clone(limit), rates, is_own });
@@ -112,7 +121,8 @@ impl<'f> Limits<'f> {
         for ((file, limit, usual), named) in self.each.iter().zip(&self.named) {
             let at = format!("limits[{}]", limit.index);
             if usual.is_none() && !named && mistakes.none_below(&at) {
-                let what = format!("the limit `{}` limits nothing: it has no `rate`, and no rule gives it one", file.name);
+                let what =
+                    format!("the limit `{}` limits nothing: it has no `rate`, and no rule gives it one", file.name);
                 mistakes.add(at, what, NUMBERS);
             }
         }

@@ -7,9 +7,9 @@
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv6Addr};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use super::{Applied, By, tier};
+use super::{Applied, By};
 use crate::policy::identity::wire_safe;
 use crate::policy::{ClaimPath, Principal};
 
@@ -21,9 +21,44 @@ pub struct Whose<'a> {
     /// Where it comes from.
     pub client: IpAddr,
     /// Who asks; nobody if that is not known.
-    pub principal: Option<&'a Principal>,
-    /// The tier of who has none.
+    pub who: Option<Who<'a>>,
+    /// The tier of who has none, encoded as in headers.
     pub default_tier: &'a str,
+}
+
+/// Who asks, as far as buckets are told apart by it. Texts are in the encoding of headers.
+#[derive(Debug, Clone, Copy)]
+pub struct Who<'a> {
+    /// The configured name of the issuer.
+    pub issuer: &'a str,
+    /// The subject.
+    pub subject: &'a str,
+    /// The tenant, if there is one.
+    pub tenant: Option<&'a str>,
+    /// The tier, if there is one.
+    pub tier: Option<&'a str>,
+    /// The claims.
+    pub claims: &'a Map<String, Value>,
+}
+
+impl<'a> From<&'a Principal> for Who<'a> {
+    fn from(principal: &'a Principal) -> Self {
+        Self {
+            issuer: principal.issuer(),
+            subject: principal.wire_subject(),
+            tenant: principal.wire_tenant(),
+            tier: principal.wire_tier(),
+            claims: principal.claims(),
+        }
+    }
+}
+
+impl Whose<'_> {
+    /// The tier: of who names none, and of a stranger, the default one.
+    #[must_use]
+    pub fn tier(&self) -> &str {
+        self.who.and_then(|who| who.tier).unwrap_or(self.default_tier)
+    }
 }
 
 impl Applied {
@@ -40,13 +75,13 @@ impl Applied {
             match by {
                 By::Client => client(whose.client, key),
                 By::Rule => words(key, ",rule:", whose.rule),
-                By::Tier => words(key, ",tier:", tier(whose.principal, whose.default_tier)),
+                By::Tier => words(key, ",tier:", whose.tier()),
                 By::User => user(whose, key),
-                By::Tenant => match whose.principal.and_then(|who| Some((who, who.wire_tenant()?))) {
+                By::Tenant => match whose.who.and_then(|who| Some((who, who.tenant?))) {
                     Some((who, tenant)) => of_issuer(key, ",tenant:", who, tenant),
                     None => user(whose, key),
                 },
-                By::Claim(path) => match whose.principal.and_then(|who| Some((who, claim(path, who)?))) {
+                By::Claim(path) => match whose.who.and_then(|who| Some((who, claim(path, who.claims)?))) {
                     Some((who, value)) => of_issuer(key, ",claim:", who, &value),
                     None => user(whose, key),
                 },
@@ -56,8 +91,8 @@ impl Applied {
 }
 
 fn user(whose: &Whose<'_>, key: &mut String) {
-    match whose.principal {
-        Some(who) => of_issuer(key, ",user:", who, who.wire_subject()),
+    match whose.who {
+        Some(who) => of_issuer(key, ",user:", who, who.subject),
         None => client(whose.client, key),
     }
 }
@@ -88,14 +123,14 @@ fn words(key: &mut String, word: &str, value: &str) {
 }
 
 /// Subjects, tenants and claims are an issuer's own: those of another one are others, whatever they are called.
-fn of_issuer(key: &mut String, word: &str, who: &Principal, value: &str) {
-    words(key, word, who.issuer());
+fn of_issuer(key: &mut String, word: &str, who: Who<'_>, value: &str) {
+    words(key, word, who.issuer);
     words(key, ",", value);
 }
 
 /// A claim in the encoding of headers; none if it is not there.
-fn claim(path: &ClaimPath, who: &Principal) -> Option<String> {
-    match path.find(who.claims())? {
+fn claim(path: &ClaimPath, claims: &Map<String, Value>) -> Option<String> {
+    match path.find(claims)? {
         Value::Null => None,
         Value::String(text) => Some(wire_safe(text).into_owned()),
         other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
@@ -121,7 +156,7 @@ mod tests {
         let applied = Applied { limit, rates: Rates { otherwise, tiers: Vec::new() }, is_own };
         let mut key = String::new();
         let client = client.parse().expect("an address");
-        applied.write_key(&Whose { rule: "r", client, principal, default_tier: "free" }, &mut key);
+        applied.write_key(&Whose { rule: "r", client, who: principal.map(Into::into), default_tier: "free" }, &mut key);
         key
     }
 

@@ -95,7 +95,11 @@ impl Rate {
     pub fn take(&self, full_at: FullAt, now: UnixTime) -> Result<FullAt, Duration> {
         let now = nanos(now);
         let next = self.debt(full_at, now).saturating_add(self.interval);
-        if next > self.window { Err(duration(next.saturating_sub(self.window))) } else { Ok(FullAt(now.saturating_add(next))) }
+        if next > self.window {
+            Err(duration(next.saturating_sub(self.window)))
+        } else {
+            Ok(FullAt(now.saturating_add(next)))
+        }
     }
 
     /// Gives a token back.
@@ -179,7 +183,10 @@ mod tests {
         assert_eq!(taken(&rate, &mut full_at, after(15), 9), 5, "after k/r from empty: k");
         assert_eq!(taken(&rate, &mut full_at, after(1_000_000), 110), 40, "after any idle time at most the capacity");
         // Back to the first moment: the bucket is empty, and no emptier.
-        assert_eq!(rate.level(full_at, START), Level { left: 0, next_in: Duration::from_secs(3), full_in: rate.window() });
+        assert_eq!(
+            rate.level(full_at, START),
+            Level { left: 0, next_in: Duration::from_secs(3), full_in: rate.window() }
+        );
         assert_eq!(taken(&rate, &mut full_at, after(3), 9), 0, "the clock was put back: still owed until then");
     }
 

@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use super::super::clock;
 use super::Admin;
 use super::bearer::Bearer;
+use super::issuer::issuer;
 use super::problem::{Problem, admit, answer, bad, body};
 use crate::clock::UnixTime;
 use crate::gate::Gate;
@@ -83,8 +84,8 @@ async fn list(
     answer(admit(&request, &bearer).and_then(|()| {
         let query = web::Query::<Query>::from_query(request.query_string());
         let query = query.map_err(|error| bad(unreadable(&error)))?;
-        let issuer = query.issuer.as_deref().map(|name| demand::issuer(&admin.gate, Some(name))).transpose();
-        let issuer = issuer.map_err(bad)?.map(|issuer| &*issuer.issuer);
+        let named = query.issuer.as_deref().map(|name| issuer(&admin.gate, Some(name))).transpose();
+        let issuer = named.map_err(bad)?.map(|issuer| &*issuer.issuer);
         let values = [("jti", &query.jti), ("sid", &query.sid), ("subject", &query.subject)];
         let mut values = values.into_iter().filter_map(|(key, value)| Some((key, value.as_deref()?)));
         let (value, None) = (values.next(), values.next()) else {

@@ -1,0 +1,184 @@
+//! Whose bucket it is, and how much is in it.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::{RULES, SLOW, accepted, accepted_of, ask, bearer, per_user, policy};
+use crate::support::gate::{Gate, KEY, claims, token};
+use crate::support::raw;
+
+#[tokio::test]
+async fn a_burst_is_the_capacity_and_a_users_own() {
+    let gate = Gate::start(&per_user(7));
+    let alice = token("alice", &["user"]);
+    assert_eq!(accepted_of(&gate, 12, &alice).await, 7);
+    // Two tokens of one user share one bucket, wherever they stand and wherever they come from.
+    let other = KEY.token(&claims(json!({"jti": "another", "roles": ["admin"]})));
+    ask(&gate, "/y", &other).await.expect(429, "rate_limited");
+    let cookie = format!("jwt={other}; theme=dark");
+    gate.ask("GET", "/x", &[("Cookie", &cookie)]).await.expect(429, "rate_limited");
+    let from_elsewhere = [
+        ("X-Forwarded-Method", "GET"),
+        ("X-Forwarded-Uri", "/x"),
+        ("X-Forwarded-Host", raw::HOST),
+        ("X-Forwarded-For", "198.51.100.99"),
+        ("Authorization", &bearer(&alice)),
+    ];
+    gate.send("GET", "/validate", &from_elsewhere).await.expect(429, "rate_limited");
+    assert_eq!(accepted_of(&gate, 9, &token("bob", &["user"])).await, 7, "another user's bucket is untouched");
+}
+
+#[tokio::test]
+async fn it_fills_at_its_rate_and_no_further_than_its_capacity() {
+    let gate = Gate::start(&policy("- {name: user, by: user, rate: 20, period: 2s, burst: 10}", RULES));
+    let alice = token("alice", &["user"]);
+    let begun = Instant::now();
+    assert!((10..=11).contains(&accepted_of(&gate, 14, &alice).await), "at once");
+    // k/r seconds from empty: k. What is waited for is the bucket itself.
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    let got = accepted_of(&gate, 14, &alice).await;
+    let filled = begun.elapsed().as_secs_f64() * 10.0;
+    assert!(got as f64 >= 4.0 && 10.0 + got as f64 <= 10.0 + filled + 1.0, "{got} after {filled} tokens came in");
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    assert!((10..=11).contains(&accepted_of(&gate, 14, &alice).await), "after any idle time the capacity");
+}
+
+#[tokio::test]
+async fn what_retry_after_says_is_enough_for_one() {
+    let gate = Gate::start(&policy("- {name: user, by: user, rate: 1, period: 2s, burst: 1}", RULES));
+    let alice = token("alice", &["user"]);
+    ask(&gate, "/x", &alice).await.expect(200, "allowed");
+    let refused = ask(&gate, "/x", &alice).await;
+    assert_eq!(refused.expect(429, "rate_limited").header("retry-after"), Some("2"));
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    ask(&gate, "/x", &alice).await.expect(200, "allowed");
+}
+
+#[tokio::test]
+async fn tiers_have_numbers_of_their_own_or_are_exempt() {
+    let limit = format!(
+        "- {{name: user, by: user, {SLOW}, burst: 2, tiers: {{pro: {{rate: 1, burst: 4}}, \"top tier\": exempt}}}}"
+    );
+    let gate = Gate::start(&policy(&limit, RULES));
+    let of = |sub: &str, tier: serde_json::Value| KEY.token(&claims(json!({"sub": sub, "tier": tier})));
+    assert_eq!(accepted_of(&gate, 6, &of("free", json!(null))).await, 2);
+    assert_eq!(accepted_of(&gate, 6, &of("unknown", json!("gold"))).await, 2);
+    assert_eq!(accepted_of(&gate, 6, &of("paying", json!("pro"))).await, 4);
+    assert_eq!(accepted_of(&gate, 9, &of("exempt", json!("top tier"))).await, 9);
+}
+
+#[tokio::test]
+async fn rules_override_and_exempt() {
+    let rules = "- {id: all, hosts: [shop.localhost], paths: [/**], allow: authenticated}
+        - {id: dear, hosts: [shop.localhost], paths: [/dear], allow: authenticated, limits: {user: {rate: 1, burst: 1}, dear: {rate: 1, burst: 3}}}
+        - {id: free, hosts: [shop.localhost], paths: [/free], allow: authenticated, limits: {user: exempt}}
+        - {id: none, hosts: [shop.localhost], paths: [/none], allow: authenticated, limits: exempt}";
+    let limits = format!("- {{name: user, by: user, {SLOW}, burst: 3}}\n- {{name: dear, by: rule, period: 1h}}");
+    let gate = Gate::start(&policy(&limits, rules));
+    let (alice, bob) = (token("alice", &["user"]), token("bob", &["user"]));
+    let count =
+        async |wanted, path, token: &str| accepted(&gate, wanted, path, &[("Authorization", &bearer(token))]).await;
+    assert_eq!(count(4, "/dear", &alice).await, 1, "the rule's own bucket");
+    assert_eq!(count(5, "/x", &alice).await, 3, "which is another one than everybody else's");
+    assert_eq!(count(9, "/free", &alice).await, 9);
+    assert_eq!(count(9, "/none", &alice).await, 9);
+    assert_eq!(count(2, "/dear", &bob).await, 1);
+    // What alice was refused cost the bucket of the rule nothing: one is left of three.
+    assert_eq!(count(2, "/dear", &token("carol", &[])).await, 1);
+    let refused = ask(&gate, "/dear", &token("dave", &[])).await;
+    assert_eq!(refused.expect(429, "rate_limited").audit["limit"], "dear");
+}
+
+#[tokio::test]
+async fn buckets_by_tenant_tier_claim_and_address() {
+    let claim = "claim:https://shop.example/seat";
+    for (by, same, other) in [
+        ("tenant", json!({"sub": "b", "tenant": "acme"}), json!({"tenant": "other"})),
+        ("tier", json!({"sub": "b", "tier": "pro"}), json!({"tier": "free"})),
+        (claim, json!({"sub": "b", "https://shop.example/seat": 7}), json!({"https://shop.example/seat": 8})),
+        ("client", json!({"sub": "b", "tenant": "other"}), json!(null)),
+        ("[tenant, tier]", json!({"sub": "b"}), json!({"tier": "free"})),
+    ] {
+        let gate = Gate::start(&policy(
+            &format!("- {{name: l, by: \"{by}\", {SLOW}, burst: 2}}").replace("\"[", "[").replace("]\"", "]"),
+            RULES,
+        ));
+        let common = json!({"tenant": "acme", "tier": "pro", "https://shop.example/seat": 7});
+        let of = |changes: &serde_json::Value| {
+            let mut all = common.clone();
+            for (name, value) in changes.as_object().into_iter().flatten() {
+                all[name] = value.clone();
+            }
+            KEY.token(&claims(all))
+        };
+        assert_eq!(accepted_of(&gate, 2, &of(&json!({}))).await, 2, "{by}");
+        assert_eq!(accepted_of(&gate, 1, &of(&same)).await, 0, "{by}");
+        if !other.is_null() {
+            assert_eq!(accepted_of(&gate, 3, &of(&other)).await, 2, "{by}");
+        }
+    }
+    // Who has no such claim has a bucket as a user; a stranger one by his address, however often he changes it within his /64.
+    let gate = Gate::start(&policy(&format!("- {{name: l, by: tenant, {SLOW}, burst: 2}}"), RULES));
+    assert_eq!(accepted_of(&gate, 3, &token("alice", &[])).await, 2);
+    assert_eq!(accepted_of(&gate, 3, &token("bob", &[])).await, 2);
+    for (address, status) in
+        [("2001:db8::1", 200), ("2001:db8::2", 200), ("2001:db8:0:0:ffff::3", 429), ("2001:db8:0:1::1", 200)]
+    {
+        let facts = [
+            ("X-Forwarded-Method", "GET"),
+            ("X-Forwarded-Uri", "/open"),
+            ("X-Forwarded-Host", raw::HOST),
+            ("X-Forwarded-For", address),
+        ];
+        assert_eq!(gate.send("GET", "/validate", &facts).await.status(), status, "{address}");
+    }
+}
+
+#[tokio::test]
+async fn a_chain_takes_once() {
+    let gate = Gate::start(&per_user(3));
+    let authorization = bearer(&token("alice", &["user"]));
+    let facts = [
+        ("X-Forwarded-Method", "GET"),
+        ("X-Forwarded-Uri", "/x"),
+        ("X-Forwarded-Host", raw::HOST),
+        ("X-Forwarded-For", "203.0.113.7"),
+        ("Authorization", &*authorization),
+    ];
+    for _ in 0..3 {
+        gate.send("GET", "/validate/authn", &facts).await.expect(200, "allowed");
+        gate.send("GET", "/validate/authz", &facts).await.expect(200, "allowed");
+    }
+    gate.send("GET", "/validate/authn", &facts).await.expect(429, "rate_limited");
+    gate.send("GET", "/validate/authz", &facts).await.expect(200, "allowed");
+}
+
+#[tokio::test]
+async fn a_preflight_is_a_strangers_request() {
+    let rules = "- {id: api, hosts: [shop.localhost], paths: [/api], methods: [GET], allow: authenticated, cors: {origins: [\"*\"]}}";
+    let gate = Gate::start(&policy(&format!("- {{name: all, by: client, {SLOW}, burst: 2}}"), rules));
+    let preflight = [("Origin", "https://app.example"), ("Access-Control-Request-Method", "GET")];
+    for _ in 0..2 {
+        gate.ask("OPTIONS", "/api", &preflight).await.expect(200, "allowed");
+    }
+    gate.ask("OPTIONS", "/api", &preflight).await.expect(429, "rate_limited");
+}
+
+#[tokio::test]
+async fn buckets_outlive_a_change_of_the_policy() {
+    let config = per_user(2);
+    let gate = Gate::start(&config);
+    let alice = token("alice", &["user"]);
+    assert_eq!(accepted_of(&gate, 3, &alice).await, 2);
+    let more = config.policy.replace("burst: 2", "burst: 5");
+    std::fs::write(gate.folder().join("next"), &more).expect("a file");
+    std::fs::rename(gate.folder().join("next"), gate.folder().join("policy.yaml")).expect("renamed");
+    crate::support::gate::within("the new policy", async || {
+        gate.metric("portcullis_reloads_total{what=\"policy\",result=\"ok\"}").await == Some(1.0)
+    })
+    .await;
+    assert_eq!(accepted_of(&gate, 5, &alice).await, 3, "three more than before, not five");
+    assert_eq!(gate.metric("portcullis_limits_total{limit=\"user\",result=\"allowed\"}").await, Some(5.0));
+    assert_eq!(gate.metric("portcullis_limits_total{limit=\"user\",result=\"limited\"}").await, Some(3.0));
+}
