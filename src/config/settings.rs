@@ -1,6 +1,7 @@
 //! The settings file as an operator writes it.
 
 pub mod issuers;
+pub mod redis;
 pub mod revocations;
 
 use std::net::SocketAddr;
