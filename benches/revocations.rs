@@ -22,10 +22,11 @@ use portcullis::clock::UnixTime;
 use portcullis::gate::Revocations as _;
 use portcullis::gate::ports::{Mark, Marks};
 use portcullis::policy::Reason;
+use portcullis::redis;
 use portcullis::revocations::live::WhenStale;
-use portcullis::revocations::store::PAGE;
 use portcullis::revocations::store::redis::Redis;
 use portcullis::revocations::store::sqlite::Sqlite;
+use portcullis::revocations::store::{PAGE, TIMEOUT};
 use portcullis::revocations::{Entry, Id, Line, Live, Register, Store, What};
 
 const ENTRIES: usize = 1_000_000;
@@ -167,7 +168,7 @@ async fn redis() {
     while TcpStream::connect(("127.0.0.1", port)).is_err() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    through("Redis", async || Redis::new(&url.clone().into(), None).unwrap()).await;
+    through("Redis", async || Redis::new(redis::Redis::new(&url.clone().into(), None, TIMEOUT).unwrap())).await;
     drop(server);
 }
 

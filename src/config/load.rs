@@ -5,6 +5,7 @@ mod introspection;
 mod issuers;
 mod keys;
 mod policy;
+mod redis;
 pub mod rehearsal;
 mod revocations;
 mod source;

@@ -2,6 +2,7 @@
 
 pub mod issuers;
 pub mod limits;
+pub mod redis;
 pub mod revocations;
 
 use std::net::SocketAddr;

@@ -53,26 +53,23 @@ pub fn has_credential(url: &str) -> bool {
 /// What is wrong with it, in words that repeat none of it.
 pub(super) fn read(url: &str) -> Result<Place, String> {
     let (scheme, rest) = url.split_once("://").ok_or(NO_URL)?;
-    let (read, is_tls): (fn(&str, bool, &str) -> Result<Shape, String>, _) = match scheme {
-        "redis" => (one, false),
-        "rediss" => (one, true),
-        "redis-sentinel" => (watched, false),
-        "rediss-sentinel" => (watched, true),
-        "redis-cluster" => (cluster, false),
-        "rediss-cluster" => (cluster, true),
-        _ => return Err(NO_URL.to_owned()),
+    let (kind, is_tls) = match scheme.strip_prefix("rediss") {
+        Some(kind) => (kind, true),
+        None => (scheme.strip_prefix("redis").ok_or(NO_URL)?, false),
     };
     if url.ends_with("#insecure") {
         return Err("a certificate that nobody checks protects from nobody; name ca_file".to_owned());
     }
-    Ok(Place { shape: read(url, is_tls, rest)?, is_tls })
+    let shape = match kind {
+        "" => Shape::One(Box::new(url.into_connection_info().map_err(|_| NO_URL)?)),
+        "-sentinel" => watched(rest, is_tls)?,
+        "-cluster" => cluster(rest, is_tls)?,
+        _ => return Err(NO_URL.to_owned()),
+    };
+    Ok(Place { shape, is_tls })
 }
 
-fn one(url: &str, _is_tls: bool, _rest: &str) -> Result<Shape, String> {
-    Ok(Shape::One(Box::new(url.into_connection_info().map_err(|_| NO_URL)?)))
-}
-
-fn watched(_url: &str, is_tls: bool, rest: &str) -> Result<Shape, String> {
+fn watched(rest: &str, is_tls: bool) -> Result<Shape, String> {
     let parts = Parts::of(rest)?;
     let database = match parts.path {
         "" => 0,
@@ -94,7 +91,7 @@ fn watched(_url: &str, is_tls: bool, rest: &str) -> Result<Shape, String> {
     })))
 }
 
-fn cluster(_url: &str, is_tls: bool, rest: &str) -> Result<Shape, String> {
+fn cluster(rest: &str, is_tls: bool) -> Result<Shape, String> {
     let parts = Parts::of(rest)?;
     if !["", "0"].contains(&parts.path) {
         return Err("a cluster has no database but 0".to_owned());

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use deadpool::managed::{Manager, Metrics, RecycleError, RecycleResult};
 use deadpool_redis::redis::cluster::{ClusterClient, ClusterClientBuilder};
-use deadpool_redis::redis::sentinel::{SentinelClientBuilder, SentinelServerType};
+use deadpool_redis::redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType};
 use deadpool_redis::redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, RedisError, TlsCertificates, TlsMode,
 };
@@ -46,10 +46,7 @@ impl Maker {
             AsyncConnectionConfig::new().set_connection_timeout(Some(timeout)).set_response_timeout(Some(timeout));
         let made = match place.shape {
             Shape::One(info) => Self::one(*info, certificates, config),
-            Shape::Sentinel(watched) => {
-                let maker = Self::Sentinel { watched, certificates, config: Box::new(config) };
-                Ok(maker)
-            }
+            Shape::Sentinel(watched) => Self::sentinel(watched, certificates, config),
             Shape::Cluster(nodes) => Self::cluster(nodes, certificates, timeout),
         };
         made.map_err(|error| error.to_string())
@@ -65,6 +62,18 @@ impl Maker {
             None => info,
         };
         Ok(Self::One { manager: Box::new(deadpool_redis::Manager::new_with_config(info, config)?) })
+    }
+
+    fn sentinel(
+        watched: Box<Watched>,
+        certificates: Option<TlsCertificates>,
+        config: AsyncConnectionConfig,
+    ) -> Result<Self, RedisError> {
+        // They are made anew each time; what is wrong with one is told now.
+        for sentinel in &watched.sentinels {
+            client(&watched, certificates.as_ref(), sentinel)?;
+        }
+        Ok(Self::Sentinel { watched, certificates, config: Box::new(config) })
     }
 
     fn cluster(
@@ -86,12 +95,12 @@ impl Maker {
     }
 }
 
-/// Whom a Sentinel calls master, if that one says so itself.
-async fn master(
+/// What asks one Sentinel.
+fn client(
     watched: &Watched,
     certificates: Option<&TlsCertificates>,
     sentinel: &ConnectionAddr,
-) -> Result<Client, RedisError> {
+) -> Result<SentinelClient, RedisError> {
     let mut builder = SentinelClientBuilder::new([sentinel.clone()], &watched.master, SentinelServerType::Master)?
         .set_client_to_redis_db(watched.settings.db())
         .set_client_to_redis_protocol(watched.settings.protocol());
@@ -114,7 +123,16 @@ async fn master(
             .set_client_to_sentinel_tls_mode(TlsMode::Secure)
             .set_client_to_sentinel_certificates(certificates.clone());
     }
-    builder.build()?.async_get_client().await
+    builder.build()
+}
+
+/// Whom a Sentinel calls master, if that one says so itself.
+async fn master(
+    watched: &Watched,
+    certificates: Option<&TlsCertificates>,
+    sentinel: &ConnectionAddr,
+) -> Result<Client, RedisError> {
+    client(watched, certificates, sentinel)?.async_get_client().await
 }
 
 impl Manager for Maker {

@@ -27,6 +27,12 @@ pub const KEEP: Duration = Duration::from_secs(60);
 #[error("{0}")]
 pub struct Failure(pub String);
 
+impl From<crate::redis::Failure> for Failure {
+    fn from(crate::redis::Failure(why): crate::redis::Failure) -> Self {
+        Self(why)
+    }
+}
+
 /// What a store answers, in its own time.
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, Failure>>;
 

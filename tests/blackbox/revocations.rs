@@ -5,6 +5,7 @@ mod command;
 mod contract;
 mod replicas;
 mod settings;
+mod shapes;
 
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,9 @@ use crate::support::raw::{self, Response};
 
 /// The token of the admin listener.
 const ADMIN: &str = "c2f1e0d9c8b7a6958473625140312f1e";
+
+/// What is promised: a revocation is known everywhere within a second.
+const SECOND: Duration = Duration::from_secs(1);
 
 /// The shop with revocations in this store, and more settings of them.
 fn config(store: &str, more: &str) -> Config {
@@ -35,6 +39,16 @@ fn token(changes: Value) -> String {
 
 async fn ask(gate: &Gate, token: &str) -> Answer {
     gate.ask("GET", "/products", &[("Authorization", &format!("Bearer {token}"))]).await
+}
+
+async fn refused(gate: &Gate, token: &str) -> bool {
+    ask(gate, token).await.reason() == "revoked"
+}
+
+/// As before, or the documented answer: nothing in between.
+#[track_caller]
+fn is_documented(answer: &Answer) {
+    assert!(["allowed", "revocations_stale"].contains(&answer.reason()), "{answer:?}");
 }
 
 /// Asks the admin API, with the token.

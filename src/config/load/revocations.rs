@@ -1,20 +1,17 @@
 //! Revocation, and who may revoke.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
-use secrecy::{ExposeSecret as _, SecretSlice, SecretString};
+use secrecy::{ExposeSecret as _, SecretSlice};
 
-use super::keys::without_line_feed;
-use super::{Stage, read};
+use super::Stage;
 use crate::config::environment;
-use crate::config::settings::revocations::{OnStale, RedisFile, RevocationsFile};
+use crate::config::settings::revocations::{OnStale, RevocationsFile};
 use crate::config::settings::{AdminFile, SettingsFile};
-use crate::keys::file::MAX_KEY_FILE_BYTES;
 use crate::revocations::live::WhenStale;
+use crate::revocations::store::TIMEOUT;
 use crate::revocations::store::redis::Redis;
 use crate::revocations::{Kind, Live, Setup};
 
@@ -32,9 +29,6 @@ const MAX_ENTRIES: usize = 10_000_000;
 
 /// Shortest token of the admin listener, in bytes: what `openssl rand -hex 16` gives has 128 random bits.
 const MIN_TOKEN_BYTES: usize = 32;
-
-/// What a file or a variable with the URL of a Redis holds.
-const WITH_PASSWORD: &str = "write rediss://USER:PASSWORD@HOST:PORT into it, with other characters than letters, digits and -._~ as %XX in both";
 
 impl Stage {
     /// Where revocations are kept; none if nothing can be revoked.
@@ -84,7 +78,10 @@ impl Stage {
         let store = &file.store;
         match (&store.sqlite, &store.redis, store.danger_memory) {
             (None, None, true) => Some(Kind::Memory),
-            (None, Some(redis), false) => self.redis(redis),
+            (None, Some(redis), false) => {
+                let server = self.redis("revocations.store.redis", redis, TIMEOUT)?;
+                Some(Kind::Redis(Box::new(Redis::new(server))))
+            }
             (sqlite, None, false) => {
                 let named = sqlite.as_ref().map_or_else(|| "revocations.db".into(), |sqlite| sqlite.file.clone());
                 let others: Vec<PathBuf> = settings.audit.file.iter().cloned().collect();
@@ -96,61 +93,6 @@ impl Stage {
                 self.add("revocations.store", what, "write exactly one of sqlite, redis, danger_memory: true");
                 None
             }
-        }
-    }
-
-    fn redis(&mut self, file: &RedisFile) -> Option<Kind> {
-        let at = "revocations.store.redis";
-        let (key, url) = match (&file.url, &file.url_file, &file.url_env) {
-            (Some(url), None, None) if has_credential(url) => (
-                "url",
-                Err("the URL holds a user or a password, which stand in no settings file; use url_file".to_owned()),
-            ),
-            (Some(url), None, None) => ("url", Ok(url.clone().into_bytes().into())),
-            (None, Some(path), None) => ("url_file", self.secret_file(path)),
-            (None, None, Some(name)) => ("url_env", environment::secret(name)),
-            _ => {
-                self.add(at, "it is not one URL that is named", "write exactly one of url, url_file, url_env");
-                return None;
-            }
-        };
-        let ca = match file.ca_file.as_ref().map(|path| self.authorities(path)) {
-            None => None,
-            Some(Ok(pem)) => Some(pem),
-            Some(Err(why)) => {
-                self.add(format!("{at}.ca_file"), why, "name the authorities of Redis' certificate, in PEM");
-                return None;
-            }
-        };
-        let redis = url.and_then(|url: SecretSlice<u8>| {
-            let text = str::from_utf8(url.expose_secret()).map_err(|_| "the URL is no text".to_owned())?;
-            Redis::new(&SecretString::from(text.to_owned()), ca)
-        });
-        match redis {
-            Ok(redis) => Some(Kind::Redis(Box::new(redis))),
-            Err(why) => {
-                let (why, remedy) = match (key, &file.url_file) {
-                    ("url", _) => (why, "write redis://HOST:PORT, or rediss://HOST:PORT for TLS"),
-                    (_, Some(path)) => {
-                        let file = self.path(path).display().to_string();
-                        let why = if why.starts_with(&file) { why } else { format!("{file}: {why}") };
-                        (why, WITH_PASSWORD)
-                    }
-                    (_, None) => (why, WITH_PASSWORD),
-                };
-                self.add(format!("{at}.{key}"), why, remedy);
-                None
-            }
-        }
-    }
-
-    fn authorities(&self, path: &Path) -> Result<Vec<u8>, String> {
-        let path = self.path(path);
-        let pem = read(&path, MAX_KEY_FILE_BYTES as u64).map_err(|why| format!("{}: {why}", path.display()))?;
-        let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-        match certificates {
-            Ok(certificates) if !certificates.is_empty() => Ok(pem),
-            Ok(_) | Err(_) => Err(format!("{}: it holds no certificate in PEM", path.display())),
         }
     }
 
@@ -178,13 +120,6 @@ impl Stage {
             }
         }
     }
-
-    /// What is in a file, but for the line feed at its end.
-    fn secret_file(&self, path: &Path) -> Result<SecretSlice<u8>, String> {
-        let path = self.path(path);
-        let text = read(&path, MAX_KEY_FILE_BYTES as u64).map_err(|why| format!("{}: {why}", path.display()))?;
-        Ok(SecretSlice::from(without_line_feed(&text).to_vec()))
-    }
 }
 
 /// Revocation as it is configured, with a hash key that nobody else has.
@@ -195,8 +130,4 @@ pub(super) fn setup(file: &RevocationsFile, store: Kind, hash_key: [u8; 16]) -> 
     };
     let live = Arc::new(Live::new(file.max_feed_age.0, when_stale, hash_key));
     Setup { live, store, resync: file.resync.0, max_entries: file.max_entries }
-}
-
-fn has_credential(url: &str) -> bool {
-    url.split_once("://").is_some_and(|(_, rest)| rest.contains('@'))
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::redis::RedisFile;
 use crate::config::period::Period;
 
 /// What is revoked before its time.
@@ -41,20 +42,6 @@ pub struct StoreFile {
 pub struct SqliteFile {
     /// The file. Default `revocations.db`.
     pub file: PathBuf,
-}
-
-/// A Redis, by exactly one of the three.
-#[derive(Debug, Default, Deserialize, JsonSchema, Serialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct RedisFile {
-    /// Its URL, without user and password.
-    pub url: Option<String>,
-    /// A file with its URL; a line feed at its end is not part of it.
-    pub url_file: Option<PathBuf>,
-    /// The environment variable that holds its URL.
-    pub url_env: Option<String>,
-    /// With `rediss://`: believes only certificates signed by one in this PEM file. Default: the system's authorities.
-    pub ca_file: Option<PathBuf>,
 }
 
 /// What happens when nobody knows what is revoked.

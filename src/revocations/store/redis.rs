@@ -5,17 +5,12 @@
 
 use std::time::Duration;
 
-use deadpool_redis::redis::aio::MultiplexedConnection;
 use deadpool_redis::redis::streams::{StreamReadOptions, StreamReadReply};
-use deadpool_redis::redis::{
-    self, AsyncConnectionConfig, Client, ConnectionInfo, InfoDict, IntoConnectionInfo as _, RedisError, Script,
-    TlsCertificates,
-};
-use deadpool_redis::{Connection, Manager, Pool, PoolError, Runtime};
-use secrecy::{ExposeSecret as _, SecretString};
+use deadpool_redis::redis::{self, RedisError, Script};
 use tokio::sync::Mutex;
 
-use super::{Answer, Failure, KEEP, NEWS_EVERY, News, PAGE, Page, Standing, Store, TIMEOUT};
+use super::{Answer, Failure, KEEP, NEWS_EVERY, News, PAGE, Page, Standing, Store};
+use crate::redis::{self as server, Link};
 use crate::revocations::entry::{Line, Written};
 
 const BODIES: &str = "{portcullis:revocations}:bodies";
@@ -33,116 +28,67 @@ const FEED_LENGTH: usize = 10_000;
 /// 1.1 s and one connection of 1 s; twice that, and what follows.
 const SETTLES_IN: Duration = Duration::from_secs(5);
 
-/// How long after one page of a write-back the next is still expected: each takes at most [`TIMEOUT`].
+/// How long after one page of a write-back the next is still expected: each takes at most [`super::TIMEOUT`].
 const WRITING_FOR: Duration = Duration::from_secs(2);
 
 /// How many lines one script merges: Redis serves nobody else meanwhile, for about a millisecond.
 const MERGED_AT_ONCE: usize = 100;
 
 /// Redis as a store.
+#[derive(Debug)]
 pub struct Redis {
-    pool: Pool,
+    server: server::Redis,
     /// Waits for news: nothing else can be asked on it meanwhile.
-    feed: Mutex<Option<MultiplexedConnection>>,
-    /// For everything else. It is shared by cloning; the pool's own checkout would ask the server each time.
-    work: Mutex<Option<MultiplexedConnection>>,
+    feed: Mutex<Option<Link>>,
+    /// For everything else.
+    work: Mutex<Option<Link>>,
     standing: Script,
     merge: Script,
     sweep: Script,
 }
 
-impl std::fmt::Debug for Redis {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // The pool would show its address, and whoever changes it one day, its password.
-        f.write_str("Redis")
-    }
-}
-
 impl Redis {
-    /// The Redis at `url`: `redis://` or, with TLS, `rediss://`; with `ca`, PEM, only certificates that it signed are believed.
-    /// Connects to nothing yet.
-    ///
-    /// # Errors
-    /// What is wrong with the URL or the authorities. The URL is not repeated: it may hold a password.
-    pub fn new(url: &SecretString, ca: Option<Vec<u8>>) -> Result<Self, String> {
-        let info = Self::address(url, ca)?;
-        let connection =
-            AsyncConnectionConfig::new().set_connection_timeout(Some(TIMEOUT)).set_response_timeout(Some(TIMEOUT));
-        let manager = Manager::new_with_config(info, connection).map_err(|error| said(&error))?;
-        let pool = Pool::builder(manager)
-            .max_size(2)
-            .wait_timeout(Some(TIMEOUT))
-            .create_timeout(Some(TIMEOUT))
-            .recycle_timeout(Some(TIMEOUT))
-            .runtime(Runtime::Tokio1)
-            .build()
-            .map_err(|error| error.to_string())?;
-        Ok(Self {
-            pool,
+    /// Keeps revocations in `server`.
+    #[must_use]
+    pub fn new(server: server::Redis) -> Self {
+        Self {
+            server,
             feed: Mutex::new(None),
             work: Mutex::new(None),
             standing: Script::new(include_str!("standing.lua")),
             merge: Script::new(include_str!("merge.lua")),
             sweep: Script::new(include_str!("sweep.lua")),
-        })
-    }
-
-    fn address(url: &SecretString, ca: Option<Vec<u8>>) -> Result<ConnectionInfo, String> {
-        let url = url.expose_secret();
-        if !["redis://", "rediss://"].iter().any(|scheme| url.starts_with(scheme)) {
-            return Err("this is no URL of a Redis".to_owned());
         }
-        let info = url.into_connection_info().map_err(|_| "this is no URL of a Redis".to_owned())?;
-        if url.ends_with("#insecure") {
-            return Err("a certificate that nobody checks protects from nobody; name ca_file".to_owned());
-        }
-        if !url.starts_with("rediss://") {
-            return if ca.is_some() { Err("ca_file is of no use without TLS".to_owned()) } else { Ok(info) };
-        }
-        let certificates = TlsCertificates { client_tls: None, root_cert: ca };
-        let client = Client::build_with_tls(info, certificates).map_err(|error| said(&error))?;
-        Ok(client.get_connection_info().clone())
     }
 
     /// A connection of its own for `place`, kept there for as long as it works.
-    async fn connection(&self, place: &Mutex<Option<MultiplexedConnection>>) -> Result<MultiplexedConnection, Failure> {
+    async fn connection(&self, place: &Mutex<Option<Link>>) -> Result<Link, Failure> {
         let mut place = place.lock().await;
-        if let Some(connection) = &*place {
-            return Ok(connection.clone());
+        if let Some(link) = &*place {
+            return Ok(link.clone());
         }
-        let taken = Connection::take(self.pool.get().await.map_err(|error| match error {
-            PoolError::Backend(error) => Failure(said(&error)),
-            PoolError::Timeout(_)
-            | PoolError::Closed
-            | PoolError::NoRuntimeSpecified
-            | PoolError::PostCreateHook(_) => Failure(error.to_string()),
-        })?);
-        *place = Some(taken.clone());
-        Ok(taken)
+        let link = self.server.connect().await?;
+        *place = Some(link.clone());
+        Ok(link)
     }
 
     /// After a failure the connection is given up: what it still answers belongs to questions that nobody waits for.
-    async fn given_up<T>(
-        place: &Mutex<Option<MultiplexedConnection>>,
-        answer: Result<T, RedisError>,
-    ) -> Result<T, Failure> {
+    async fn given_up<T>(place: &Mutex<Option<Link>>, answer: Result<T, RedisError>) -> Result<T, Failure> {
         if answer.is_err() {
             *place.lock().await = None;
         }
-        answer.map_err(|error| Failure(said(&error)))
+        answer.map_err(|error| server::Failure::from(error).into())
     }
 
-    async fn ask_standing(connection: &mut MultiplexedConnection, script: &Script) -> Result<Standing, RedisError> {
-        let info: InfoDict = redis::cmd("INFO").arg("server").query_async(connection).await?;
-        let run: String = info.get("run_id").unwrap_or_default();
+    async fn ask_standing(connection: &mut Link, script: &Script) -> Result<Standing, RedisError> {
         let mut call = script.prepare_invoke();
         call.key(EPOCH).key(NUMBER).key(WRITING).key(BODIES).key(ENDS);
-        call.arg(run).arg(format!("{:032x}", fastrand::u128(..))).arg(millis(SETTLES_IN));
+        call.arg(format!("{:032x}", fastrand::u128(..))).arg(millis(SETTLES_IN));
         let (epoch, last, is_settled): (String, u64, bool) = call.invoke_async(connection).await?;
         Ok(Standing { epoch, last, is_settled })
     }
 
-    async fn ask_news(connection: &mut MultiplexedConnection, after: u64) -> Result<Answered, RedisError> {
+    async fn ask_news(connection: &mut Link, after: u64) -> Result<Answered, RedisError> {
         let options = StreamReadOptions::default().count(PAGE).block(millis(NEWS_EVERY));
         // The epoch is asked behind the news: as it is then, it was while they were waited for.
         redis::pipe()
@@ -152,12 +98,12 @@ impl Redis {
             .await
     }
 
-    async fn ask_page(connection: &mut MultiplexedConnection, from: u64) -> Result<(u64, Vec<String>), RedisError> {
+    async fn ask_page(connection: &mut Link, from: u64) -> Result<(u64, Vec<String>), RedisError> {
         redis::cmd("HSCAN").arg(BODIES).arg(from).arg("COUNT").arg(PAGE).query_async(connection).await
     }
 
     async fn tell_lines(
-        connection: &mut MultiplexedConnection,
+        connection: &mut Link,
         script: &Script,
         lines: &[Line],
         writing_back: bool,
@@ -180,11 +126,6 @@ type Answered = (Option<StreamReadReply>, Option<String>);
 
 fn millis(duration: Duration) -> usize {
     usize::try_from(duration.as_millis()).unwrap_or(usize::MAX)
-}
-
-/// What the library says, and what the server said to it.
-fn said(error: &RedisError) -> String {
-    error.to_string()
 }
 
 /// A line from its name and its body in Redis: the end in microseconds, a blank, the entry.

@@ -6,14 +6,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use portcullis::clock::UnixTime;
+use portcullis::redis;
 use portcullis::revocations::store::memory::Memory;
 use portcullis::revocations::store::redis::Redis;
 use portcullis::revocations::store::sqlite::Sqlite;
-use portcullis::revocations::store::{KEEP, PAGE, Standing, Store};
+use portcullis::revocations::store::{KEEP, PAGE, Standing, Store, TIMEOUT};
 use portcullis::revocations::{Entry, Line, What};
 use tempfile::TempDir;
 
-use crate::support::redis::Server;
+use crate::support::redis::several::{Cluster, Sentinel};
+use crate::support::redis::{Server, authority};
 
 const NOW: UnixTime = UnixTime::from_secs(4_000_000_000);
 
@@ -152,10 +154,34 @@ async fn sqlite_holds_it_and_a_second_process_and_the_next_one_see_the_same() {
     assert_eq!((all(&next).await, next.standing().await), (kept, standing));
 }
 
+/// The store in the Redis at this URL.
+fn at(url: &str) -> Redis {
+    Redis::new(redis::Redis::new(&url.into(), None, TIMEOUT).expect("a Redis"))
+}
+
+/// The same, guarded.
+fn guarded(url: &str) -> Redis {
+    let ca = Some(authority().into_bytes());
+    Redis::new(redis::Redis::new(&url.into(), ca, TIMEOUT).expect("a Redis"))
+}
+
 #[tokio::test]
 async fn redis_holds_it() {
     let server = Server::start().await;
-    let store = Arc::new(Redis::new(&server.url().into(), None).expect("a store"));
+    let store = Arc::new(at(&server.url()));
     // What has ended is told by its own clock.
     holds(store, UnixTime::from_secs(crate::support::gate::now())).await;
+}
+
+#[tokio::test]
+async fn a_cluster_holds_it() {
+    let cluster = Cluster::start_guarded().await;
+    holds(Arc::new(guarded(&cluster.url("gate:secret@"))), UnixTime::from_secs(crate::support::gate::now())).await;
+}
+
+#[tokio::test]
+async fn servers_behind_sentinels_hold_it() {
+    let sentinel = Sentinel::start_guarded().await;
+    let url = sentinel.url("gate:secret@", "&sentinel_user=gate&sentinel_password=watch");
+    holds(Arc::new(guarded(&url)), UnixTime::from_secs(crate::support::gate::now())).await;
 }

@@ -3,15 +3,8 @@
 use super::*;
 use crate::support::redis::Server;
 
-/// What is promised: a revocation is known everywhere within a second.
-const SECOND: Duration = Duration::from_secs(1);
-
 fn by(server: &Server) -> Config {
     config(&format!("{{redis: {{url: '{}'}}}}", server.url()), "  max_feed_age: 2s")
-}
-
-async fn refused(gate: &Gate, token: &str) -> bool {
-    ask(gate, token).await.reason() == "revoked"
 }
 
 #[tokio::test]
@@ -119,11 +112,6 @@ async fn a_redis_killed_with_its_data_gets_it_back_and_nothing_is_forgotten() {
         within(SECOND, "known", async || refused(gate, &good).await).await;
     }
     assert!(one.log().contains("written back") || other.log().contains("written back"));
-}
-
-/// As before, or the documented answer: nothing in between.
-fn is_documented(answer: &Answer) {
-    assert!(["allowed", "revocations_stale"].contains(&answer.reason()), "{answer:?}");
 }
 
 #[tokio::test]

@@ -1,8 +1,8 @@
 //! What the settings of revocation allow, and what they keep secret.
 
 use super::*;
-use crate::support::redis::Server;
-use crate::support::wire::put_certificates;
+use crate::support::authority::Authority;
+use crate::support::redis::{Server, authority};
 
 #[test]
 fn who_could_revoke_nothing_is_warned() {
@@ -90,19 +90,17 @@ async fn a_file_that_cannot_be_used_ends_the_start() {
 #[tokio::test]
 async fn a_guarded_redis_is_spoken_to_over_tls_with_its_own_user() {
     let server = Server::start_guarded().await;
-    let folder = tempfile::TempDir::new().expect("a folder");
-    put_certificates("gate", &folder.path().join("gate"));
-    put_certificates("stranger", &folder.path().join("stranger"));
+    let (friend, stranger) = (authority(), Authority::new().pem());
     let configured = |authority: &str, password: &str| {
-        let ca = folder.path().join(authority).join("ca.crt");
-        config(&format!("{{redis: {{url_file: redis.url, ca_file: '{}'}}}}", ca.display()), "")
+        config("{redis: {url_file: redis.url, ca_file: ca.crt}}", "")
             .file("redis.url", &format!("rediss://gate:{password}@{}\n", server.address()))
+            .file("ca.crt", authority)
     };
-    let gate = ready(&configured("gate", "secret")).await;
+    let gate = ready(&configured(&friend, "secret")).await;
     revoke(&gate, json!({"jti": "t"})).await;
     ask(&gate, &token(json!({"jti": "t"}))).await.expect(401, "revoked");
     // Neither a stranger's certificate nor a wrong password is any good, and nobody's password is in the log.
-    for (authority, password, wanted) in [("stranger", "secret", "certificate"), ("gate", "secrets", "Password")] {
+    for (authority, password, wanted) in [(&stranger, "secret", "certificate"), (&friend, "secrets", "Password")] {
         let gate = Gate::start(&configured(authority, password));
         within(Duration::from_secs(10), "a word in the log", async || gate.log().contains(wanted)).await;
         assert!(!is_ready(&gate).await && !gate.log().contains("gate:"), "{}", gate.log());

@@ -55,7 +55,9 @@ impl Authority {
 
     fn sign(&self) -> (KeyPair, rcgen::Certificate) {
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        // OpenSSL takes one with the name of its authority for one that signed itself.
+        params.distinguished_name.push(rcgen::DnType::CommonName, "server");
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         (key, certificate)
     }

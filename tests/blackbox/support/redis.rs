@@ -1,18 +1,33 @@
-//! A real Redis that keeps nothing on disk: killed and started again, it is empty.
+//! A real Redis that keeps nothing on disk: killed and started again, it is empty. Alone, or as [`several`].
+
+pub(crate) mod several;
 
 use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
+use deadpool_redis::redis::{self, Client, TlsCertificates};
 use tempfile::TempDir;
 
+use super::authority::Authority;
 use super::proxy::{self, Port};
-use super::wire::put_certificates;
 
 /// How long it may take until it answers.
 const START: Duration = Duration::from_secs(10);
+
+/// How long several may take to know each other.
+const SETTLED: Duration = Duration::from_secs(20);
+
+/// How a guarded Redis speaks; the files lie in its folder.
+const TLS: &str = "--tls-cert-file tls.crt --tls-key-file tls.key --tls-ca-cert-file ca.crt --tls-auth-clients no";
+
+/// Whose certificates guarded ones have. Those of the program are no good here: servers of a cluster show theirs as clients, too.
+static AUTHORITY: LazyLock<Authority> = LazyLock::new(Authority::new);
+
+const ADMIN: &str = "--user admin on >admin ~* &* +@all";
 
 /// A running Redis; it is killed with the value.
 #[derive(Debug)]
@@ -21,37 +36,50 @@ pub(crate) struct Server {
     folder: TempDir,
     arguments: Vec<String>,
     child: Child,
+    is_guarded: bool,
 }
 
 impl Server {
     /// Starts one and waits until it answers.
     pub(crate) async fn start() -> Self {
-        Self::start_with(&[]).await
+        Self::start_with(false, "").await
     }
 
-    /// Starts one that speaks TLS only, with the certificate `gate`, and lets in `gate` with the password `secret` only.
+    /// Starts one that speaks TLS only, with a certificate of [`authority`], and lets in `gate` with the password `secret` for what the README
+    /// says, and `admin` with the password `admin` for everything.
     pub(crate) async fn start_guarded() -> Self {
-        let tls = "--tls-cert-file gate/tls.crt --tls-key-file gate/tls.key --tls-ca-cert-file gate/ca.crt --tls-auth-clients no";
-        Self::start_with(&["tls", tls]).await
+        Self::start_with(true, "").await
     }
 
-    async fn start_with(arguments: &[&str]) -> Self {
-        let (port, folder) = (Port::take(), TempDir::new().expect("a temporary folder"));
-        put_certificates("gate", &folder.path().join("gate"));
-        let number = port.address().port();
-        let listen = match arguments {
-            ["tls", rest] => {
-                let user = "--user default off --user gate on >secret";
-                format!("--port 0 --tls-port {number} {rest} {user} {}", rights())
-            }
-            _ => format!("--port {number}"),
+    /// Starts one with more arguments.
+    async fn start_with(is_guarded: bool, more: &str) -> Self {
+        let guard = if is_guarded {
+            let of = if more.contains("--cluster-enabled") { Of::Cluster } else { Of::OneServer };
+            format!(" {TLS} --user default off {ADMIN} --user gate on >secret{}", rights(of))
+        } else {
+            String::new()
         };
-        let arguments: Vec<String> = format!("--bind 127.0.0.1 --save  --appendonly no --daemonize no {listen}")
-            .split(' ')
-            .map(str::to_owned)
-            .collect();
+        let more = if more.is_empty() { String::new() } else { format!(" {more}") };
+        Self::run(is_guarded, "", &format!("--save  --appendonly no --daemonize no{guard}{more}")).await
+    }
+
+    /// Starts one with this configuration, if it is not empty, and these arguments.
+    async fn run(is_guarded: bool, configuration: &str, arguments: &str) -> Self {
+        let (port, folder) = (Port::take(), TempDir::new().expect("a temporary folder"));
+        let (certificate, key, _) = AUTHORITY.server();
+        for (name, text) in [("ca.crt", authority()), ("tls.crt", certificate), ("tls.key", key)] {
+            fs::write(folder.path().join(name), text).expect("written");
+        }
+        let number = port.address().port();
+        let listen = if is_guarded { format!("--port 0 --tls-port {number}") } else { format!("--port {number}") };
+        let mut words = format!("--bind 127.0.0.1 {listen} {arguments}");
+        if !configuration.is_empty() {
+            fs::write(folder.path().join("redis.conf"), configuration).expect("written");
+            words = format!("redis.conf {words}");
+        }
+        let arguments: Vec<String> = words.split(' ').map(str::to_owned).collect();
         let child = spawn(&arguments, folder.path());
-        let server = Self { port, folder, arguments, child };
+        let server = Self { port, folder, arguments, child, is_guarded };
         server.answers().await;
         server
     }
@@ -85,14 +113,33 @@ impl Server {
 
     /// Asks it something by hand.
     pub(crate) async fn ask(&self, words: &[&str]) -> String {
-        let client = deadpool_redis::redis::Client::open(self.url()).expect("a URL");
+        let client = if self.is_guarded {
+            let root_cert = Some(authority().into_bytes());
+            let url = format!("rediss://admin:admin@{}", self.address());
+            Client::build_with_tls(url, TlsCertificates { client_tls: None, root_cert }).expect("a URL")
+        } else {
+            Client::open(self.url()).expect("a URL")
+        };
         let mut connection = client.get_multiplexed_async_connection().await.expect("it answers");
-        let mut command = deadpool_redis::redis::cmd(words[0]);
+        let mut command = redis::cmd(words[0]);
         words[1..].iter().for_each(|word| {
             command.arg(*word);
         });
-        let value: deadpool_redis::redis::Value = command.query_async(&mut connection).await.expect("an answer");
+        let value: redis::Value = command.query_async(&mut connection).await.expect("an answer");
         format!("{value:?}")
+    }
+
+    /// Waits until its answer holds this. Whoever is to be asked answers.
+    pub(crate) async fn says(&self, words: &[&str], wanted: &str) {
+        let deadline = Instant::now() + SETTLED;
+        loop {
+            let answer = self.ask(words).await;
+            if answer.contains(wanted) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{words:?} without {wanted}: {answer}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     async fn answers(&self) {
@@ -108,12 +155,32 @@ impl Server {
     }
 }
 
+/// The certificate that guarded ones are believed by, in PEM.
+pub(crate) fn authority() -> String {
+    AUTHORITY.pem()
+}
+
+/// Whose rights the README lists.
+#[derive(Clone, Copy, Debug)]
+enum Of {
+    OneServer,
+    Cluster,
+    Sentinel,
+}
+
 /// What the README says that the gate's user needs, and no more.
-fn rights() -> String {
+fn rights(of: Of) -> String {
     let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).expect("the README");
-    let quoted =
-        readme.split('`').filter(|text| text.starts_with("~{portcullis") || (text.starts_with('+') && text.len() > 1));
-    quoted.collect::<Vec<_>>().join(" ")
+    let (_, text) = readme.split_once("Its user needs\n`~{portcullis:revocations}").expect("what revocation needs");
+    let (servers, behind) = text.split_once("A user of Sentinels needs").expect("what Sentinels ask for");
+    let (one, _) = servers.split_once("in a cluster also").expect("what a cluster asks for");
+    let (keys, text) = match of {
+        Of::OneServer => (" ~{portcullis:revocations}:*", one),
+        Of::Cluster => (" ~{portcullis:revocations}:*", servers),
+        Of::Sentinel => ("", behind.split_once('.').expect("a sentence").0),
+    };
+    let quoted = text.split('`').filter(|text| text.starts_with('+'));
+    quoted.fold(keys.to_owned(), |all, some| format!("{all} {some}"))
 }
 
 fn spawn(arguments: &[String], folder: &Path) -> Child {
