@@ -35,6 +35,17 @@ impl Server {
         Self::start_with(&["tls", tls]).await
     }
 
+    /// Starts one with these arguments beside its address, and no others.
+    pub(crate) async fn start_as(arguments: &[String]) -> Self {
+        let (port, folder) = (Port::take(), TempDir::new().expect("a temporary folder"));
+        let listen = ["--bind", "127.0.0.1", "--port", &port.address().port().to_string()].map(str::to_owned);
+        let arguments = [&listen, arguments].concat();
+        let child = spawn(&arguments, folder.path());
+        let server = Self { port, folder, arguments, child };
+        server.answers().await;
+        server
+    }
+
     async fn start_with(arguments: &[&str]) -> Self {
         let (port, folder) = (Port::take(), TempDir::new().expect("a temporary folder"));
         put_certificates("gate", &folder.path().join("gate"));
