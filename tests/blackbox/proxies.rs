@@ -25,6 +25,8 @@
 //! | a health check takes a dead server out | nginx: the request that finds out goes to the other server | the open edition has no checks |
 //! | a limit of the rate, by client | Caddy has none | needs a module |
 //! | requests in flight, by client | Envoy per cluster, Caddy per server: 503 | no such count by client |
+//! | requests in flight, by user (`in-flight-user`) | Traefik only | nginx counts before it asks the gate, the others by no client |
+//! | one bucket for several replicas (`rate-shared`) | Traefik only | the others count in their own memory |
 //! | two steps (`/authn`, `/authz`) | Traefik only | nothing of it depends on the proxy |
 //! | plain HTTP is redirected | Traefik only | the others' files have no plain listener |
 //! | HTTP/2 without TLS | nginx: none | 1.22 cannot serve both versions on one plain port |
