@@ -25,10 +25,15 @@ scripts/tools.sh kustomize python
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 .tools/bin/kustomize build k8s >"$scratch/manifests.yaml"
+cp -r k8s "$scratch/k8s"
+sed -i 's/^# components: \[redis\]$/components: [redis]/' "$scratch/k8s/kustomization.yaml"
+.tools/bin/kustomize build "$scratch/k8s" >"$scratch/with-redis.yaml"
+grep -q '^  name: rate-shared$' "$scratch/with-redis.yaml" || fail 'k8s/kustomization.yaml has no line that adds redis'
 check() {
   .tools/python/bin/python3 tests/kubernetes/k8scheck.py --k8s 1.36 --crds "$(IFS=,; echo "${definitions[*]}")" "$1"
 }
 check "$scratch/manifests.yaml" || fail 'k8s/ does not pass'
+check "$scratch/with-redis.yaml" || fail 'k8s/ with redis does not pass'
 
 # And it would have noticed: one letter of a field less, of a kind of Traefik's and of Kubernetes' own.
 for misspelt in s/authResponseHeaders:/authResponseHeader:/ s/minReplicas:/minReplica:/; do

@@ -2,6 +2,7 @@
 //! ConfigMap's files. The Secret `gate-tls`, which a Job makes in a cluster, is made here by the same program, for 127.0.0.1.
 
 mod manifests;
+mod redis;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -16,14 +16,17 @@
 //! | unknown methods are the gate's to judge | Envoy: 400 | its HTTP/1.1 parser knows the registered ones |
 //! | HTTP/1.0 is served | Envoy: 426 | off by default |
 //! | `CONNECT` is 501 | Envoy: 404, nginx: 400, Caddy: 400 of the gate | no route, no method, a method like any |
-//! | the body of a refusal is the gate's | nginx writes its own of the same form, with the gate's status and challenge | `auth_request` throws the gate's away |
+//! | the body of a refusal is the gate's | nginx writes its own of the same form, with the gate's status, challenge and `Retry-After` | `auth_request` throws the gate's away |
 //! | a body to `HEAD` is announced | Envoy: no type, chunked | its own answer |
 //! | `X-Request-ID` of an allowed request reaches the client | Traefik | forwardAuth copies nothing to the client |
+//! | how much is left of the gate's limits (`RateLimit`) reaches the client of an allowed request | Traefik | the same |
 //! | without the gate 503 | Traefik: 500, Caddy: 502 | cannot be set |
 //! | while the gate hangs 503 within a second | Traefik: waits 30 s, Caddy: 504 | cannot be set |
 //! | a health check takes a dead server out | nginx: the request that finds out goes to the other server | the open edition has no checks |
 //! | a limit of the rate, by client | Caddy has none | needs a module |
 //! | requests in flight, by client | Envoy per cluster, Caddy per server: 503 | no such count by client |
+//! | requests in flight, by user (`in-flight-user`) | Traefik only | nginx counts before it asks the gate, the others by no client |
+//! | one bucket for several replicas (`rate-shared`) | Traefik only | the others count in their own memory |
 //! | two steps (`/authn`, `/authz`) | Traefik only | nothing of it depends on the proxy |
 //! | plain HTTP is redirected | Traefik only | the others' files have no plain listener |
 //! | HTTP/2 without TLS | nginx: none | 1.22 cannot serve both versions on one plain port |
@@ -35,6 +38,7 @@ mod chain;
 mod demo;
 mod encrypted;
 mod identity;
+mod limited;
 mod limits;
 mod load_balancer;
 mod outage;

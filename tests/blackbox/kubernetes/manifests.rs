@@ -8,14 +8,14 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{Certificates, shipped};
-use crate::support::cluster::{OBJECTS, arguments, object, yaml};
+use crate::support::cluster::{OBJECTS, OBJECTS_WITH_REDIS, arguments, object, object_of, yaml};
 use crate::support::proxy::{root, tool};
 
-fn text(value: &Value) -> &str {
+pub(super) fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_else(|| panic!("no text: {value}"))
 }
 
-fn list(value: &Value) -> &[Value] {
+pub(super) fn list(value: &Value) -> &[Value] {
     value.as_array().unwrap_or_else(|| panic!("no list: {value}"))
 }
 
@@ -24,11 +24,15 @@ fn members(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
 }
 
 fn of_kind(kind: &str) -> impl Iterator<Item = &'static Value> {
-    OBJECTS.iter().filter(move |object| object["kind"] == kind)
+    of_kind_in(&OBJECTS, kind)
+}
+
+pub(super) fn of_kind_in<'a>(objects: &'a [Value], kind: &str) -> impl Iterator<Item = &'a Value> {
+    objects.iter().filter(move |object| object["kind"] == kind)
 }
 
 /// The names in `[{name: a}, {name: b}]`.
-fn names(references: &Value) -> Vec<&str> {
+pub(super) fn names(references: &Value) -> Vec<&str> {
     list(references).iter().map(|reference| text(&reference["name"])).collect()
 }
 
@@ -72,22 +76,34 @@ fn middlewares_are_those_of_traefiks_own_file() {
             if let Some(chain) = middleware.pointer_mut("/chain/middlewares").and_then(Value::as_array_mut) {
                 chain.iter_mut().for_each(|name| *name = json!({"name": name}));
             }
+            if let Some(redis) = middleware.pointer_mut("/rateLimit/redis").and_then(Value::as_object_mut) {
+                assert_eq!(redis.remove("endpoints"), Some(json!(["127.0.0.1:6379"])));
+            }
             take_off_the_way(&mut middleware, |_, _| {});
             (name.clone(), middleware)
         })
         .collect();
-    let of_manifest: BTreeMap<String, Value> = of_kind("Middleware")
-        .map(|object| {
+    let of_manifest = |objects: &[Value]| -> BTreeMap<String, Value> {
+        let middlewares = of_kind_in(objects, "Middleware").map(|object| {
             let mut spec = object["spec"].clone();
+            if let Some(redis) = spec.pointer_mut("/rateLimit/redis").and_then(Value::as_object_mut) {
+                let way = [redis.remove("endpoints"), redis.remove("secret")];
+                assert_eq!(way, [Some(json!(["redis.shop.svc:6379"])), Some(json!("redis"))]);
+            }
             take_off_the_way(&mut spec, |address, tls| {
                 assert!(address.starts_with("https://gate.shop.svc:7400/validate"), "{address}");
                 assert_eq!(tls, &json!({"caSecret": "gate-tls"}), "{address}");
             });
             (text(&object["metadata"]["name"]).to_owned(), spec)
-        })
-        .collect();
-    assert_eq!(of_manifest, of_file);
-    assert!(of_manifest.len() >= 8);
+        });
+        middlewares.collect()
+    };
+    assert_eq!(of_manifest(&OBJECTS_WITH_REDIS), of_file);
+    assert!(of_file.len() >= 10);
+    // Without Redis what needs it is not there: Traefik would look for its Secret for ever.
+    let mut without_redis = of_file;
+    assert!(without_redis.remove("rate-shared").is_some());
+    assert_eq!(of_manifest(&OBJECTS), without_redis);
 }
 
 /// Of a forwardAuth leaves only the path of its address; the rest of how the gate is reached is looked at and taken off.
@@ -178,17 +194,18 @@ fn nobody_has_the_private_half_of_the_shipped_key() {
     }
 }
 
-/// The specifications of all pods, with the name of what makes them.
+/// The specifications of all pods, without and with Redis, with the name of what makes them.
 fn pods() -> Vec<(String, &'static Value)> {
-    let pods: Vec<_> = OBJECTS
-        .iter()
-        .filter(|object| object["spec"]["template"]["spec"].is_object())
-        .map(|object| {
+    let of = |objects: &'static [Value]| {
+        let makers = objects.iter().filter(|object| object["spec"]["template"]["spec"].is_object());
+        makers.map(|object| {
             (format!("{} {}", object["kind"], object["metadata"]["name"]), &object["spec"]["template"]["spec"])
         })
-        .collect();
-    assert_eq!(pods.len(), 3, "the gate, its certificate, the stand-ins: {pods:?}");
-    pods
+    };
+    let (without, with): (Vec<_>, Vec<_>) = (of(&OBJECTS).collect(), of(&OBJECTS_WITH_REDIS).collect());
+    assert_eq!(without.len(), 3, "the gate, its certificate, the stand-ins: {without:?}");
+    assert_eq!(with.len(), 4, "and Redis: {with:?}");
+    [without, with].concat()
 }
 
 #[test]
@@ -254,7 +271,13 @@ fn only_the_certificates_job_may_ask_the_api_server_and_little() {
 #[test]
 fn the_gate_scales_and_is_probed_as_promised() {
     let gate = object("Deployment", "gate");
-    assert!(gate["spec"].get("replicas").is_none(), "the autoscaler's number would be taken back by each apply");
+    for objects in [&OBJECTS, &OBJECTS_WITH_REDIS] {
+        let scaled = of_kind_in(objects, "HorizontalPodAutoscaler").map(|scaler| &scaler["spec"]["scaleTargetRef"]);
+        let scaled: Vec<&str> = scaled.map(|target| text(&target["name"])).collect();
+        assert_eq!(scaled, ["gate"]);
+        let deployment = object_of(objects, "Deployment", "gate");
+        assert!(deployment["spec"].get("replicas").is_none(), "each apply would take back the autoscaler's number");
+    }
     let scaler = &object("HorizontalPodAutoscaler", "gate")["spec"];
     assert_eq!(scaler["scaleTargetRef"], json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "gate"}));
     assert_eq!([&scaler["minReplicas"], &scaler["maxReplicas"]], [2, 3]);
@@ -342,10 +365,12 @@ fn kubernetes_own_kinds_pass_its_schemas() {
         fs::write(&path, json!({"kind": "List", "items": objects}).to_string()).expect("written");
         python(&["tests/kubernetes/k8scheck.py", "--k8s", "1.36", path.to_str().expect("text")])
     };
-    let own: Vec<&Value> =
-        OBJECTS.iter().filter(|object| !text(&object["apiVersion"]).starts_with("traefik.io/")).collect();
-    let (good, said) = check("manifests.yaml", &own);
-    assert!(good && said.contains(&format!("{} passed, 0 failed", own.len())), "{said}");
+    for objects in [&OBJECTS, &OBJECTS_WITH_REDIS] {
+        let own: Vec<&Value> =
+            objects.iter().filter(|object| !text(&object["apiVersion"]).starts_with("traefik.io/")).collect();
+        let (good, said) = check("manifests.yaml", &own);
+        assert!(good && said.contains(&format!("{} passed, 0 failed", own.len())), "{said}");
+    }
     let mut misspelt = object("Deployment", "gate").clone();
     misspelt["spec"]["template"]["spec"]["terminationGracePeriod"] = json!(30);
     let (good, said) = check("misspelt.yaml", &[&misspelt]);

@@ -5,6 +5,7 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
 
@@ -16,20 +17,44 @@ use super::raw;
 use super::wire::Wire;
 
 /// What `kubectl apply -k k8s` applies, as text.
-pub(crate) static MANIFESTS: LazyLock<String> = LazyLock::new(|| {
-    let output = Command::new(tool("kustomize")).arg("build").arg(root().join("k8s")).output().expect("kustomize runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).expect("text")
+pub(crate) static MANIFESTS: LazyLock<String> = LazyLock::new(|| build(&root().join("k8s")));
+
+/// The same with the component `redis`, whose line is taken out of its comment as a user does it.
+pub(crate) static MANIFESTS_WITH_REDIS: LazyLock<String> = LazyLock::new(|| {
+    let folder = TempDir::new().expect("a temporary folder");
+    let copied = Command::new("cp").arg("-r").arg(root().join("k8s")).arg(folder.path()).status();
+    assert!(copied.expect("cp runs").success());
+    let path = folder.path().join("k8s/kustomization.yaml");
+    let text = fs::read_to_string(&path).expect("text");
+    let (commented, line) = ("\n# components: [redis]\n", "\ncomponents: [redis]\n");
+    assert_eq!(text.matches(commented).count(), 1, "{text}");
+    fs::write(&path, text.replace(commented, line)).expect("written");
+    build(&folder.path().join("k8s"))
 });
 
-/// The same, object by object.
+fn build(folder: &Path) -> String {
+    let output = Command::new(tool("kustomize")).arg("build").arg(folder).output().expect("kustomize runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("text")
+}
+
+/// [`MANIFESTS`], object by object.
 pub(crate) static OBJECTS: LazyLock<Vec<Value>> =
     LazyLock::new(|| serde_saphyr::from_multiple(&MANIFESTS).expect("objects in YAML"));
 
+/// [`MANIFESTS_WITH_REDIS`], object by object.
+pub(crate) static OBJECTS_WITH_REDIS: LazyLock<Vec<Value>> =
+    LazyLock::new(|| serde_saphyr::from_multiple(&MANIFESTS_WITH_REDIS).expect("objects in YAML"));
+
 /// The object of this kind and name; of a generated one the name before the hash.
 pub(crate) fn object(kind: &str, name: &str) -> &'static Value {
+    object_of(&OBJECTS, kind, name)
+}
+
+/// The same of some objects.
+pub(crate) fn object_of<'a>(objects: &'a [Value], kind: &str, name: &str) -> &'a Value {
     let is_it = |found: &str| found == name || found.rsplit_once('-').is_some_and(|(begin, _)| begin == name);
-    let mut found = OBJECTS.iter().filter(|object| object["kind"] == kind).filter(|object| {
+    let mut found = objects.iter().filter(|object| object["kind"] == kind).filter(|object| {
         let full = object["metadata"]["name"].as_str().expect("a name");
         if kind == "ConfigMap" { is_it(full) } else { full == name }
     });
@@ -60,13 +85,18 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// Serves the manifests, with these addresses behind Services of the namespace `shop`, and beside them another object, or none.
+    /// Serves [`MANIFESTS`], with these addresses behind Services of the namespace `shop`, and beside them another object, or none.
     ///
     /// # Panics
     /// When a program is missing or does not start.
     pub(crate) async fn start(endpoints: &[(&str, SocketAddr)], object: Option<&Value>) -> Self {
+        Self::of(&MANIFESTS, endpoints, object).await
+    }
+
+    /// The same with other manifests. It counts as started when `/health` is served, as everywhere.
+    pub(crate) async fn of(manifests: &str, endpoints: &[(&str, SocketAddr)], object: Option<&Value>) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
-        fs::write(folder.path().join("manifests.yaml"), MANIFESTS.as_str()).expect("written");
+        fs::write(folder.path().join("manifests.yaml"), manifests).expect("written");
         put(&folder, object);
         let api = Api::start(&folder, endpoints);
 

@@ -51,6 +51,11 @@ impl Server {
         Self::start_with(true, "").await
     }
 
+    /// Starts one with these arguments beside its address, and no others.
+    pub(crate) async fn start_as(arguments: &[String]) -> Self {
+        Self::run_words(false, "", arguments.to_vec()).await
+    }
+
     /// Starts one with more arguments.
     async fn start_with(is_guarded: bool, more: &str) -> Self {
         let guard = if is_guarded {
@@ -65,6 +70,10 @@ impl Server {
 
     /// Starts one with this configuration, if it is not empty, and these arguments.
     async fn run(is_guarded: bool, configuration: &str, arguments: &str) -> Self {
+        Self::run_words(is_guarded, configuration, arguments.split(' ').map(str::to_owned).collect()).await
+    }
+
+    async fn run_words(is_guarded: bool, configuration: &str, arguments: Vec<String>) -> Self {
         let (port, folder) = (Port::take(), TempDir::new().expect("a temporary folder"));
         let (certificate, key, _) = AUTHORITY.server();
         for (name, text) in [("ca.crt", authority()), ("tls.crt", certificate), ("tls.key", key)] {
@@ -72,12 +81,12 @@ impl Server {
         }
         let number = port.address().port();
         let listen = if is_guarded { format!("--port 0 --tls-port {number}") } else { format!("--port {number}") };
-        let mut words = format!("--bind 127.0.0.1 {listen} {arguments}");
+        let mut words: Vec<String> = format!("--bind 127.0.0.1 {listen}").split(' ').map(str::to_owned).collect();
         if !configuration.is_empty() {
             fs::write(folder.path().join("redis.conf"), configuration).expect("written");
-            words = format!("redis.conf {words}");
+            words.insert(0, "redis.conf".to_owned());
         }
-        let arguments: Vec<String> = words.split(' ').map(str::to_owned).collect();
+        let arguments = [words, arguments].concat();
         let child = spawn(&arguments, folder.path());
         let server = Self { port, folder, arguments, child, is_guarded };
         server.answers().await;
