@@ -19,6 +19,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("introspection", &["clock", "gate", "policy", "provider", "token"]),
     ("redis", &[]),
     ("revocations", &["clock", "gate", "policy", "redis", "token"]),
+    ("limits", &["clock", "gate", "policy", "redis"]),
     ("tls", &[]),
     (
         "config",
@@ -26,6 +27,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "gate",
             "introspection",
             "keys",
+            "limits",
             "mistake",
             "policy",
             "protocol",
@@ -47,6 +49,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "gate",
             "introspection",
             "keys",
+            "limits",
             "policy",
             "protocol",
             "revocations",

@@ -58,6 +58,7 @@ fn every_setting_is_a_row() {
         "store",
         "sqlite",
         "redis",
+        "limits",
         "tls",
         "reload",
         "audit",
@@ -66,7 +67,8 @@ fn every_setting_is_a_row() {
     ];
     let source = read("src/config/settings.rs")
         + &read("src/config/settings/issuers.rs")
-        + &read("src/config/settings/revocations.rs");
+        + &read("src/config/settings/revocations.rs")
+        + &read("src/config/settings/limits.rs");
     let fields = source.lines().filter_map(|line| line.strip_prefix("    pub ")?.split(':').next());
     let fields = fields.filter(|field| !field.starts_with("fn "));
     for field in fields.filter(|field| !sections.contains(field)) {
@@ -84,7 +86,8 @@ fn the_sample_policy_is_good_and_has_every_key() {
     let sample = section.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
     let file: PolicyFile = Document::parse("README.md", sample).expect("YAML").read().expect("a policy");
     Policy::compile(&file).expect("a good policy");
-    let source = read("src/policy/document.rs") + &read("src/policy/document/allow.rs");
+    let source =
+        read("src/policy/document.rs") + &read("src/policy/document/allow.rs") + &read("src/policy/document/limits.rs");
     for field in source.lines().filter_map(|line| line.strip_prefix("    pub ")?.split(':').next()) {
         let key = if field == "one_of" { "in" } else { field };
         assert!(sample.contains(&format!("{key}:")), "the sample policy does not show `{key}`");

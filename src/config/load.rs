@@ -4,6 +4,7 @@ mod files;
 mod introspection;
 mod issuers;
 mod keys;
+mod limits;
 mod policy;
 mod redis;
 pub mod rehearsal;
@@ -27,10 +28,10 @@ use crate::introspection::{Introspector, Introspectors};
 use crate::keys::refresh::Refresher;
 use crate::keys::{KeyStore, file};
 use crate::limits::Limits;
-use crate::limits::memory::Memory;
 use crate::mistake::Mistake;
 use crate::policy::Policy;
 use crate::protocol::TrustedProxies;
+use crate::redis::Redis;
 use crate::revocations::{Kind, Setup};
 use crate::tls::Certificate;
 use crate::token::Issuer;
@@ -139,6 +140,7 @@ struct Parts {
     sources: Vec<Refresher>,
     introspectors: Vec<Option<Introspector>>,
     revocations: Option<Kind>,
+    limits: Option<Redis>,
     admin_token: Option<SecretSlice<u8>>,
     warnings: Vec<String>,
     policy: Option<Result<Compiled, Report>>,
@@ -156,6 +158,7 @@ fn make(settings: &SettingsFile, beside: &Path) -> (Parts, Vec<Mistake>) {
         public: stage.certificate("public", settings.listeners.public.as_ref().and_then(|public| public.tls.as_ref())),
     };
     let (revocations, admin_token) = (stage.revocations(settings), stage.admin_token(&settings.listeners.admin));
+    let limits = stage.limits(settings);
     let policy = stage.policy(settings);
     let Stage { mistakes, warnings, sources, introspectors, files, .. } = stage;
     let parts = Parts {
@@ -166,6 +169,7 @@ fn make(settings: &SettingsFile, beside: &Path) -> (Parts, Vec<Mistake>) {
         sources,
         introspectors,
         revocations,
+        limits,
         admin_token,
         warnings,
         policy,
@@ -196,8 +200,7 @@ fn assemble(settings: SettingsFile, parts: Parts, compiled: Compiled, source: So
     let asking = Arc::clone(&introspectors) as Arc<dyn Introspection>;
     let known = Arc::clone(&keys) as Arc<dyn Keys>;
     let authenticator = Authenticator::new(issuers, known, asking, revoked, cache, cookie_name);
-    let memory = Arc::new(Memory::new(settings.limits.max_buckets, random(&source)?));
-    let limits = Arc::new(Limits::new(Arc::clone(&memory), None));
+    let limits = Arc::new(limits::limits(&settings.limits, parts.limits, random(&source)?));
     let limiter = Arc::clone(&limits) as Arc<dyn Limiter>;
     let gate = Gate::new(policy, &version, authenticator, limiter);
     Ok(Loaded {

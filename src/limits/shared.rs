@@ -59,11 +59,21 @@ pub(super) enum What {
     Read,
 }
 
+/// The connection of one thread, or the making of it, and after how many losses it was made.
+#[derive(Clone, Default)]
+struct Place {
+    link: Arc<OnceCell<Link>>,
+    losses: u64,
+}
+
 /// The store.
 pub struct Shared {
     redis: Redis,
     /// One connection for each thread that asks.
-    links: ThreadLocal<Mutex<Arc<OnceCell<Link>>>>,
+    links: ThreadLocal<Mutex<Place>>,
+    /// How often it was lost. Connections of before are not used again: they lead to a server that is gone, or is no master any more, and
+    /// nobody notices before he asks.
+    losses: AtomicU64,
     buckets: Script,
     beat: Script,
     memory: Arc<Memory>,
@@ -89,6 +99,7 @@ impl Shared {
         Self {
             redis,
             links: ThreadLocal::new(),
+            losses: AtomicU64::new(0),
             buckets: Script::new(include_str!("buckets.lua")),
             beat: Script::new(include_str!("beat.lua")),
             memory,
@@ -192,14 +203,21 @@ impl Shared {
 
     /// The script's answer: the place of the emptiest bucket counted from 1, or 0, and how full each is.
     async fn answer(&self, what: What, buckets: &[Bucket]) -> Result<(usize, SmallVec<[Level; 2]>), Failure> {
-        let link = self.links.get_or_default();
-        let cell = Arc::clone(&link.lock().unwrap_or_else(PoisonError::into_inner));
-        let answer = self.answer_on(&cell, what, buckets).await;
+        let place = self.links.get_or_default();
+        let losses = self.losses.load(Ordering::Relaxed);
+        let link = {
+            let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
+            if place.losses != losses {
+                *place = Place { losses, ..Place::default() };
+            }
+            Arc::clone(&place.link)
+        };
+        let answer = self.answer_on(&link, what, buckets).await;
         if answer.is_err() {
             // What it still answers belongs to questions that nobody waits for.
-            let mut place = link.lock().unwrap_or_else(PoisonError::into_inner);
-            if Arc::ptr_eq(&place, &cell) {
-                *place = Arc::default();
+            let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
+            if Arc::ptr_eq(&place.link, &link) {
+                place.link = Arc::default();
             }
         }
         answer
@@ -264,6 +282,7 @@ impl Shared {
     fn lose(&self, failure: &Failure) {
         self.failures.fetch_add(1, Ordering::Relaxed);
         if !self.is_lost.swap(true, Ordering::Relaxed) {
+            self.losses.fetch_add(1, Ordering::Relaxed);
             let (on_loss, replicas) = (self.on_loss, self.replicas());
             tracing::warn!(error = %failure, ?on_loss, replicas, "the store of limits does not answer");
         }

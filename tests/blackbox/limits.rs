@@ -4,6 +4,7 @@ mod answers;
 mod buckets;
 mod command;
 mod failures;
+mod shared;
 
 use crate::support::gate::{Answer, Config, Gate};
 

@@ -60,7 +60,11 @@ impl Server {
     async fn start_with(is_guarded: bool, more: &str) -> Self {
         let guard = if is_guarded {
             let of = if more.contains("--cluster-enabled") { Of::Cluster } else { Of::OneServer };
-            format!(" {TLS} --user default off {ADMIN} --user gate on >secret{}", rights(of))
+            format!(
+                " {TLS} --user default off {ADMIN} --user gate on >secret{} --user limits on >secret {}",
+                rights(of),
+                rights_of_limits()
+            )
         } else {
             String::new()
         };
@@ -190,6 +194,14 @@ fn rights(of: Of) -> String {
     };
     let quoted = text.split('`').filter(|text| text.starts_with('+'));
     quoted.fold(keys.to_owned(), |all, some| format!("{all} {some}"))
+}
+
+/// The same of a user that keeps limits only.
+fn rights_of_limits() -> String {
+    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).expect("the README");
+    let (_, text) = readme.split_once("Its user needs `~{portcullis:limits}:*` and").expect("what limits need");
+    let rights = text.split('`').nth(1).filter(|text| text.starts_with('+')).expect("a list of commands");
+    format!("~{{portcullis:limits}}:* {rights}")
 }
 
 fn spawn(arguments: &[String], folder: &Path) -> Child {
