@@ -17,6 +17,7 @@ mod issuers;
 mod keys;
 mod kubernetes;
 mod proxies;
+mod redis;
 mod revocations;
 mod support;
 mod tls;
