@@ -67,8 +67,9 @@ fn every_setting_is_a_row() {
     ];
     let source = read("src/config/settings.rs")
         + &read("src/config/settings/issuers.rs")
-        + &read("src/config/settings/revocations.rs")
-        + &read("src/config/settings/limits.rs");
+        + &read("src/config/settings/limits.rs")
+        + &read("src/config/settings/redis.rs")
+        + &read("src/config/settings/revocations.rs");
     let fields = source.lines().filter_map(|line| line.strip_prefix("    pub ")?.split(':').next());
     let fields = fields.filter(|field| !field.starts_with("fn "));
     for field in fields.filter(|field| !sections.contains(field)) {

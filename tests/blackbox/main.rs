@@ -18,6 +18,7 @@ mod keys;
 mod kubernetes;
 mod limits;
 mod proxies;
+mod redis;
 mod revocations;
 mod support;
 mod tls;

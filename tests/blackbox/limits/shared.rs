@@ -101,7 +101,8 @@ async fn a_lost_redis_leaves_each_replica_its_share_and_is_found_again() {
         assert_eq!(accepted_of(gate, 30, &token("bob", &[])).await, 20, "a half of 40");
     }
     let refused = ask(&one, "/x", &token("bob", &[])).await;
-    let wait: u32 = refused.expect(429, "rate_limited").header("retry-after").and_then(|text| text.parse().ok()).expect("seconds");
+    let wait: u32 =
+        refused.expect(429, "rate_limited").header("retry-after").and_then(|text| text.parse().ok()).expect("seconds");
     assert!((7_190..=7_200).contains(&wait), "{wait}: at a half of the rate");
     assert!(one.metric("portcullis_limits_fallbacks_total").await.expect("counted") >= 31.0);
     assert!(one.log().contains("the store of limits does not answer"), "{}", one.log());

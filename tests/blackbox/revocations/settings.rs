@@ -38,7 +38,11 @@ fn a_password_is_never_printed() {
         format!("{{redis: {{url: '{url}'}}}}"),
         format!("{{redis: {{url: 'redis://:{SECRET}@127.0.0.1:1'}}}}"),
         format!("{{redis: {{password: '{SECRET}'}}}}"),
+        format!("{{redis: {{url: 'redis-cluster://:{SECRET}@127.0.0.1:1'}}}}"),
+        format!("{{redis: {{url: 'redis-sentinel://127.0.0.1:1?master=m&sentinel_password={SECRET}'}}}}"),
         "{redis: {url_file: redis.url}}".to_owned(),
+        "{redis: {url_file: slash.url}}".to_owned(),
+        "{redis: {url_file: sentinel.url}}".to_owned(),
         "{redis: {url_env: REDIS_URL}}".to_owned(),
         "{redis: {url_file: good.url, url_env: REDIS_URL}}".to_owned(),
         "{redis: {url_file: good.url, ca_file: redis.url}}".to_owned(),
@@ -46,6 +50,8 @@ fn a_password_is_never_printed() {
         let config = config(&store, "")
             .file("redis.url", &url.replace("redis://", "http://"))
             .file("good.url", &url)
+            .file("slash.url", &format!("redis-cluster://gate:a/{SECRET}@127.0.0.1:1"))
+            .file("sentinel.url", &format!("redis-sentinel://127.0.0.1:1?sentinel_password={SECRET}"))
             .env("REDIS_URL", &url.replace("@127", "@[127"));
         for (code, text) in [config.check(), config.serve_fails()] {
             assert_eq!((code, text.contains(SECRET)), (64, false), "{store}: {text}");

@@ -18,7 +18,15 @@ async fn agree(one: &Gate, other: &Gate, jti: &str) -> String {
     for gate in [one, other] {
         ask(gate, &known).await.expect(200, "allowed");
     }
-    revoke(one, json!({"jti": jti})).await;
+    // What comes while a connection to a dead server is given up may fail, and says so.
+    within(Duration::from_secs(5), jti, async || {
+        let started = Instant::now();
+        let answer = admin(one, "POST", "/revocations", &json!({"jti": jti}).to_string()).await;
+        assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+        assert!([201, 503].contains(&answer.status), "{}", answer.text());
+        answer.status == 201
+    })
+    .await;
     ask(one, &known).await.expect(401, "revoked");
     within(SECOND, jti, async || refused(other, &known).await).await;
     known
@@ -83,8 +91,9 @@ async fn a_cluster_serves_as_one_server_does_and_its_other_servers_may_hang() {
         fresh(gate, &good).await;
         ask(gate, &mine).await.expect(401, "revoked");
     }
+    // With or without x, which nobody confirmed.
     within(Duration::from_secs(5), "written back", async || {
-        cluster.servers[holder].ask(&["HLEN", KEY]).await == "int(4)"
+        ["int(4)", "int(5)"].contains(&cluster.servers[holder].ask(&["HLEN", KEY]).await.as_str())
     })
     .await;
     agree(&one, &other, "e").await;
