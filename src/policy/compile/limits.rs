@@ -155,7 +155,7 @@ fn by(file: &LimitFile, at: &str, mistakes: &mut Mistakes) -> Vec<By> {
             other => match other.strip_prefix("claim:").map(ClaimPath::new) {
                 Some(path) if path.is_sane() => By::Claim(path),
                 Some(_) | None => {
-                    let what = format!("`{other}` is nothing that buckets can be told apart by");
+                    let what = format!("`{other}` tells no buckets apart");
                     mistakes.add(&at, what, "write user, tenant, tier, client, rule or claim:PATH, or a list of these");
                     continue;
                 }
@@ -165,7 +165,7 @@ fn by(file: &LimitFile, at: &str, mistakes: &mut Mistakes) -> Vec<By> {
             mistakes.add(&at, format!("`{name}` stands twice"), "name each once");
         }
         if file.counts != CountsFile::Requests && !matches!(one, By::Client | By::Rule) {
-            let what = format!("`{name}` is not known of the requests that it counts");
+            let what = format!("of the requests that it counts `{name}` is not known");
             mistakes.add(&at, what, "write by: client, or by: [client, rule]");
         }
         by.push(one);
@@ -226,10 +226,16 @@ impl<'f> Numbers<'f> {
             mistakes.add(at, "there is no `rate`: nobody could tell how many tokens come in each `period`", NUMBERS);
             return None;
         };
+        for (key, number) in [("rate", Some(rate)), ("burst", self.burst)] {
+            if number == Some(0) {
+                mistakes.add(format!("{at}.{key}"), "nobody would ever be let through", NUMBERS);
+                return None;
+            }
+        }
         // A bucket of more than the largest capacity must be written down.
         let made = Rate::new(rate, period, self.burst.unwrap_or(rate.min(MAX_BURST)));
         if made.is_none() {
-            mistakes.add(at, "these numbers cannot be counted", NUMBERS);
+            mistakes.add(at, "these numbers are too large to be counted", NUMBERS);
         }
         made
     }

@@ -110,8 +110,8 @@ impl Default for LimitHeadersFile {
     }
 }
 
-/// Reads the word `exempt`, or a map.
-struct ExemptOr<T>(std::marker::PhantomData<T>);
+/// Reads the word `exempt`, or a map such as this.
+struct ExemptOr<T>(&'static str, std::marker::PhantomData<T>);
 
 impl<'de, T: Deserialize<'de>> Visitor<'de> for ExemptOr<T> {
     type Value = Option<T>;
@@ -121,7 +121,13 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ExemptOr<T> {
     }
 
     fn visit_str<E: Error>(self, word: &str) -> Result<Option<T>, E> {
-        if word == "exempt" { Ok(None) } else { Err(E::unknown_variant(word, &["exempt"])) }
+        match word {
+            "exempt" => Ok(None),
+            other => Err(E::custom(format!(
+                "`{other}` is neither `exempt` nor a map; write exempt, or a map such as {}",
+                self.0
+            ))),
+        }
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Option<T>, A::Error> {
@@ -129,8 +135,11 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ExemptOr<T> {
     }
 }
 
-fn exempt_or<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
-    deserializer.deserialize_any(ExemptOr(std::marker::PhantomData))
+fn exempt_or<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+    sample: &'static str,
+) -> Result<Option<T>, D::Error> {
+    deserializer.deserialize_any(ExemptOr(sample, std::marker::PhantomData))
 }
 
 fn exempt_or_schema<T: JsonSchema>(what: &str, generator: &mut SchemaGenerator) -> Schema {
@@ -139,10 +148,10 @@ fn exempt_or_schema<T: JsonSchema>(what: &str, generator: &mut SchemaGenerator) 
 }
 
 macro_rules! exempt_or {
-    ($($name:ident, $variant:ident of $inner:ty: $what:literal;)*) => {$(
+    ($($name:ident, $variant:ident of $inner:ty: $what:literal, $sample:literal;)*) => {$(
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                Ok(exempt_or(deserializer)?.map_or(Self::Exempt, Self::$variant))
+                Ok(exempt_or(deserializer, $sample)?.map_or(Self::Exempt, Self::$variant))
             }
         }
 
@@ -159,9 +168,9 @@ macro_rules! exempt_or {
 }
 
 exempt_or! {
-    TierFile, Rate of RatesFile: "`exempt`, or the numbers of this tier.";
-    RuleLimitFile, Rates of RatesFile: "`exempt`, or numbers of the rule's own.";
-    RuleLimitsFile, Each of BTreeMap<String, RuleLimitFile>: "`exempt`: none applies; or limits by their names.";
+    TierFile, Rate of RatesFile: "`exempt`, or the numbers of this tier.", "{rate: 20, period: 1min}";
+    RuleLimitFile, Rates of RatesFile: "`exempt`, or numbers of the rule's own.", "{rate: 20, period: 1min}";
+    RuleLimitsFile, Each of BTreeMap<String, RuleLimitFile>: "`exempt`: none applies; or limits by their names.", "{per-user: exempt}";
 }
 
 impl<'de> Deserialize<'de> for NamesFile {

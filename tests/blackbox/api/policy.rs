@@ -308,7 +308,7 @@ async fn the_readme_shows_what_is_printed() {
     let mut lines = recorded(true).await;
     // One of a gate that does not record who asks.
     lines[1].as_object_mut().unwrap().remove("principal");
-    let folder = Config::shop()
+    let folder = Config::limited_shop()
         .file("policy-tests.yaml", &example("policy-tests.yaml"))
         .file("alice.token", &token("alice", &["user"]))
         .file("candidate.yaml", &candidate())

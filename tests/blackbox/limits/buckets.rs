@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::{RULES, SLOW, accepted, accepted_of, ask, bearer, per_user, policy};
-use crate::support::gate::{Gate, KEY, claims, token};
+use crate::support::gate::{Config, Gate, KEY, claims, token};
 use crate::support::raw;
 
 #[tokio::test]
@@ -133,6 +133,19 @@ async fn buckets_by_tenant_tier_claim_and_address() {
         ];
         assert_eq!(gate.send("GET", "/validate", &facts).await.status(), status, "{address}");
     }
+}
+
+/// The sample shop, as it is shipped.
+#[tokio::test]
+async fn the_sample_shop_limits_by_tier() {
+    let gate = Gate::start(&Config::limited_shop());
+    let pro = KEY.token(&claims(json!({"sub": "paying", "tier": "pro"})));
+    let begun = Instant::now();
+    let of = async |token: &str| accepted(&gate, 130, "/products", &[("Authorization", &bearer(token))]).await;
+    let (free, paying) = (of(&token("alice", &["user"])).await, of(&pro).await);
+    let filled = usize::try_from(begun.elapsed().as_secs() * 2 + 1).expect("few");
+    assert!((120..=120 + filled).contains(&free), "{free}");
+    assert_eq!(paying, 130);
 }
 
 #[tokio::test]

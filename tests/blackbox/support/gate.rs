@@ -79,7 +79,7 @@ pub(crate) struct Config {
 }
 
 impl Config {
-    /// The shipped sample shop, on free ports, with [`KEY`] as the issuer's only key.
+    /// The shipped sample shop without its limits, on free ports, with [`KEY`] as the issuer's only key.
     pub(crate) fn shop() -> Self {
         let read = |name: &str| {
             fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/shop").join(name))
@@ -94,7 +94,18 @@ impl Config {
         let settings = format!("{settings}\nshutdown: {{not_ready_for: 0s}}\n");
         let jwks = json!({"keys": [KEY.jwk()]}).to_string();
         let files = vec![("jwks.json".into(), jwks)];
-        Self { settings, policy: read("policy.yaml"), files, environment: Vec::new(), arguments: Vec::new() }
+        // Many tests ask oftener than anybody in the shop may.
+        let shipped = read("policy.yaml");
+        let (before, rest) = shipped.split_once("# How much somebody may").expect("the sample has limits");
+        let (_, rules) = rest.split_once("rules:\n").expect("and rules behind them");
+        let policy = format!("{before}rules:\n{rules}");
+        Self { settings, policy, files, environment: Vec::new(), arguments: Vec::new() }
+    }
+
+    /// The same with the limits with which it is shipped.
+    pub(crate) fn limited_shop() -> Self {
+        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/shop/policy.yaml");
+        Self { policy: fs::read_to_string(shipped).expect("a sample file"), ..Self::shop() }
     }
 
     /// The same with TLS on the decision listener, as it is shipped.
