@@ -13,10 +13,11 @@
     reason = "a benchmark that cannot go on panics, and prints its result"
 )]
 
+#[path = "shop/redis.rs"]
+mod server;
+
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -33,6 +34,7 @@ use portcullis::policy::limit::{Applied, By, Counts, Limit, Rate, Rates};
 use portcullis::redis::{Link, Redis};
 use secrecy::SecretString;
 use serde_json::Map;
+use server::{Server, resident};
 
 const NOW: UnixTime = UnixTime::from_secs(1_700_000_000);
 const ROUNDS: usize = 41;
@@ -195,43 +197,4 @@ fn thread_cpu() -> u64 {
     std::thread::yield_now();
     let text = fs::read_to_string("/proc/thread-self/schedstat").expect("Linux");
     text.split(' ').next().unwrap().parse().unwrap()
-}
-
-fn resident() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
-}
-
-/// A Redis of its own, ended with the value.
-struct Server {
-    child: Child,
-    port: u16,
-}
-
-impl Server {
-    fn start() -> Self {
-        let program = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/bin/redis-server");
-        assert!(program.exists(), "Redis is missing: scripts/tools.sh redis-server");
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
-        let arguments = format!("--bind 127.0.0.1 --port {port} --save  --appendonly no");
-        let child = Command::new(program).args(arguments.split(' ')).stdout(Stdio::null()).spawn().expect("Redis runs");
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
-            assert!(Instant::now() < deadline, "Redis does not start");
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        Self { child, port }
-    }
-
-    fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
-    }
 }

@@ -10,11 +10,10 @@
     reason = "a measurement that cannot go on ends"
 )]
 
-use std::fs;
+#[path = "shop/redis.rs"]
+mod server;
+
 use std::hint::black_box;
-use std::net::{TcpListener, TcpStream};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -28,6 +27,7 @@ use portcullis::revocations::store::redis::Redis;
 use portcullis::revocations::store::sqlite::Sqlite;
 use portcullis::revocations::store::{PAGE, TIMEOUT};
 use portcullis::revocations::{Entry, Id, Line, Live, Register, Store, What};
+use server::{Server, resident};
 
 const ENTRIES: usize = 1_000_000;
 /// Longer than Redis takes to settle.
@@ -48,12 +48,6 @@ fn line(number: usize) -> Line {
 
 fn jti(number: usize) -> String {
     format!("{number:08x}-5e9c-4f0a-9d57-6f3f0c9d1b2a")
-}
-
-fn resident() -> usize {
-    let status = fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().strip_suffix(" kB").unwrap().trim().parse::<usize>().unwrap() * 1024
 }
 
 fn empty() -> Live {
@@ -149,27 +143,10 @@ fn cpu() -> f64 {
     (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
 }
 
-struct Server(Child);
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.0.kill().and_then(|()| self.0.wait()).unwrap();
-    }
-}
-
 async fn redis() {
-    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/bin/redis-server");
-    assert!(program.exists(), "redis-server is not installed: run scripts/tools.sh redis-server");
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let mut command = Command::new(program);
-    command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--port", &port.to_string()]);
-    let server = Server(command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap());
-    let url = format!("redis://127.0.0.1:{port}");
-    while TcpStream::connect(("127.0.0.1", port)).is_err() {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let server = Server::start();
+    let url = server.url();
     through("Redis", async || Redis::new(redis::Redis::new(&url.clone().into(), None, TIMEOUT).unwrap())).await;
-    drop(server);
 }
 
 fn main() {

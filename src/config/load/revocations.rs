@@ -33,12 +33,6 @@ const MIN_TOKEN_BYTES: usize = 32;
 impl Stage {
     /// Where revocations are kept; none if nothing can be revoked.
     pub(super) fn revocations(&mut self, settings: &SettingsFile) -> Option<Kind> {
-        let admin = &settings.listeners.admin;
-        if settings.revocations.is_none() && (admin.token_file.is_some() || admin.token_env.is_some()) {
-            let what =
-                "listeners.admin has a token for revoking, and nothing can be revoked: add a section `revocations`";
-            self.warnings.push(what.to_owned());
-        }
         let file = settings.revocations.as_ref()?;
         let dangers = [
             ("store.danger_memory", file.store.danger_memory, "a restart forgets what was revoked"),

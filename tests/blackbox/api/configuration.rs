@@ -232,7 +232,7 @@ fn what_the_environment_or_a_flag_gets_wrong_is_named() {
         (
             "PORTCULLIS__RULES",
             "x",
-            "unknown key `rules`; write one of `listeners`, `policy`, `issuers`, `credentials`, `stores`, `revocations`, `reload`, `audit`, `shutdown`, `log`",
+            "unknown key `rules`; write one of `listeners`, `policy`, `issuers`, `credentials`, `stores`, `revocations`, `limits`, `reload`, `audit`, `shutdown`, `log`",
         ),
     ] {
         let wanted = (64, format!("environment {name}: {line}\n"));
