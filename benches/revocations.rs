@@ -13,6 +13,7 @@
 #[path = "shop/redis.rs"]
 mod server;
 
+use std::fs;
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};

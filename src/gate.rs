@@ -67,6 +67,12 @@ impl Gate {
         Self { in_force, authenticator, limiter }
     }
 
+    /// The same gate with other buckets.
+    #[must_use]
+    pub fn limited_by(self, limiter: Arc<dyn Limiter>) -> Self {
+        Self { limiter, ..self }
+    }
+
     /// The policy in force. Neither waits nor allocates; what is loaded stays as it is while others are put in force.
     #[must_use]
     pub fn in_force(&self) -> Guard<Arc<InForce>> {

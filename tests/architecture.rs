@@ -57,7 +57,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "token",
         ],
     ),
-    ("cli", &["clock", "config", "explain", "gate", "mistake", "policy", "server", "telemetry", "token"]),
+    ("cli", &["clock", "config", "explain", "gate", "limits", "mistake", "policy", "server", "telemetry", "token"]),
 ];
 
 /// What the pure core must not know: IO, the world's clock, async, HTTP.

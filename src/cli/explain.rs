@@ -6,12 +6,14 @@ use std::io::Read as _;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Args;
 
 use super::{Configured, EXIT_CONFIG, EXIT_FAILED, complain, printed, say};
 use crate::config::{self, Loaded, Report};
 use crate::explain::{Asked, Explanation, Question};
+use crate::limits::Unlimited;
 use crate::server::clock;
 use crate::token::jws::MAX_TOKEN_BYTES;
 
@@ -75,7 +77,9 @@ pub fn run(options: &Options) -> ExitCode {
                 }
             }
         }
-        Explanation::of(&loaded.gate, &question, clock::now()).await
+        // How full buckets are the running gate knows; its store is not asked from here.
+        let gate = loaded.gate.limited_by(Arc::new(Unlimited));
+        Explanation::of(&gate, &question, clock::now()).await
     });
     say(&if options.json { printed::pretty(&explanation.json()) } else { explanation.to_string() });
     if loaded.revocations.is_some() {

@@ -479,6 +479,9 @@ fn t_e10_no_key_is_left_out() {
         "refusals",
         "people",
         "sign_in",
+        // How much, not who: `limits::buckets` and `limits::failures` take each away.
+        "limits",
+        "limit_headers",
         // Parts of what is taken away whole; those of `times` are `policy::demand`'s tests.
         "days",
         "to",
@@ -530,6 +533,9 @@ fn t_e10_no_key_is_left_out() {
         "preset",
         // Whether anybody is kept out by a revocation, and who may make one: `revocations`.
         "revocations",
+        // Where buckets are kept, and which claim tells them apart: `limits`.
+        "limits",
+        "tenant",
         "token_file",
         "token_env",
         "refresh",
