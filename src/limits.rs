@@ -48,7 +48,10 @@ impl Limits {
         };
         match shared {
             Some(levels) => (levels, KeptBy::Shared),
-            None => (self.memory.levels(buckets, now), KeptBy::Memory),
+            None => {
+                let share = self.shared.as_ref().map(|shared| shared.share(buckets));
+                (self.memory.levels(share.as_deref().unwrap_or(buckets), now), KeptBy::Memory)
+            }
         }
     }
 }

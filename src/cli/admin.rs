@@ -74,7 +74,7 @@ impl Gate {
         let why = match (body.get("detail").and_then(Value::as_str), status) {
             (Some(why), _) => why,
             (None, StatusCode::NOT_FOUND) => {
-                "it has no such endpoint: no token (listeners.admin.token_file), or no `revocations`"
+                "it has no such endpoint: that needs a token (listeners.admin.token_file), and revoking a section `revocations`"
             }
             (None, _) => "no reason",
         };

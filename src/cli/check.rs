@@ -16,7 +16,9 @@ pub fn run(configured: &Configured) -> ExitCode {
             let count = |number: usize, noun: &str| format!("{number} {noun}{}", if number == 1 { "" } else { "s" });
             let (rules, issuers) = (loaded.rules, loaded.gate.authenticator().issuers().count());
             let (rules, issuers) = (count(rules, "rule"), count(issuers, "issuer"));
-            say(&format!("{}: good: {rules}, {issuers}", configured.config.display()));
+            let limits = loaded.gate.in_force().policy.limits.len();
+            let limits = if limits == 0 { String::new() } else { format!(", {}", count(limits, "limit")) };
+            say(&format!("{}: good: {rules}, {issuers}{limits}", configured.config.display()));
             ExitCode::SUCCESS
         }
         Err(report) => {

@@ -146,9 +146,10 @@ impl<'a> Turn<'a> {
         if self.limits.is_empty() || !self.in_force.policy.limit_headers.on_allow {
             return decision;
         }
-        let metered = self.held.into_iter().filter_map(|held| {
-            Some(Metered { limit: Arc::clone(&held.applied.limit), rate: held.bucket.rate, level: held.level? })
-        });
+        let metered = self
+            .held
+            .into_iter()
+            .filter_map(|held| Some(Metered { limit: Arc::clone(&held.applied.limit), level: held.level? }));
         decision.map(|grant| grant.telling(metered.collect()))
     }
 
@@ -188,9 +189,9 @@ impl<'a> Turn<'a> {
                 Ok(())
             }
             Taken::Empty(which, level) => {
-                if let Some((applied, bucket)) = asked.get(which).zip(buckets.get(which)) {
+                if let Some(applied) = asked.get(which) {
                     let limit = Arc::clone(&applied.limit);
-                    self.empty = Some(Box::new(Metered { limit, rate: bucket.rate, level }));
+                    self.empty = Some(Box::new(Metered { limit, level }));
                     if self.purpose == Purpose::Answer {
                         self.in_force.tallies.count(applied, |tally| &tally.limited);
                     }

@@ -27,7 +27,7 @@ impl Latency {
     /// The sum in seconds, and how many answers came within each bound, in seconds; the last one is infinite.
     #[must_use]
     pub fn read(&self) -> (f64, Vec<(f64, u64)>) {
-        let bounds = BOUNDS.iter().map(|micros| Duration::from_micros(*micros).as_secs_f64()).chain([f64::MAX]);
+        let bounds = BOUNDS.iter().map(|micros| Duration::from_micros(*micros).as_secs_f64()).chain([f64::INFINITY]);
         let counts = self.counts.iter().map(|count| count.load(Ordering::Relaxed));
         (Duration::from_micros(self.micros.load(Ordering::Relaxed)).as_secs_f64(), bounds.zip(counts).collect())
     }

@@ -5,11 +5,11 @@
 //! begins as full as that was: nobody gets more by being forgotten, and whoever floods the table with others fills it with buckets that
 //! are fuller than his own. But one token is in each new bucket, so that no flood of others shuts out who was never seen.
 
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::Hasher as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use indexmap::IndexMap;
+use hashbrown::HashTable;
 use siphasher::sip128::{Hasher128 as _, SipHasher13};
 use smallvec::SmallVec;
 
@@ -27,6 +27,9 @@ const SAMPLE: usize = 8;
 /// So many others are looked at for each new bucket, and forgotten if they are full: more leave than come.
 const LOOKED_AT: usize = 2;
 
+/// So often a place is looked for that is taken: with a half of them taken all are free once in 256.
+const TRIES: usize = 8;
+
 /// The buckets.
 pub struct Memory {
     shards: Box<[Mutex<Shard>]>,
@@ -36,9 +39,16 @@ pub struct Memory {
     displaced: AtomicU64,
 }
 
-/// When each bucket is full, by a hash of its name. Of a million names two meet with a probability of 1 in 37 million, and then share a
+/// The buckets under one lock. The table is asked by the name itself, which is a hash already; and it can be looked at anywhere.
+type Shard = HashTable<Entry>;
+
+/// A bucket: a hash of its name, and when it is full. Of a million names two meet with a probability of 1 in 37 million, and then share a
 /// bucket.
-type Shard = IndexMap<u64, FullAt, BuildHasherDefault<AsItIs>>;
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    name: u64,
+    full_at: FullAt,
+}
 
 impl std::fmt::Debug for Memory {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -128,7 +138,9 @@ impl Memory {
 
     fn full_at(&self, bucket: &Bucket) -> FullAt {
         let (shard, name) = self.place(&bucket.key);
-        shard.and_then(|shard| locked(shard).get(&name).copied()).unwrap_or(FULL)
+        shard
+            .and_then(|shard| locked(shard).find(name, |entry| entry.name == name).map(|entry| entry.full_at))
+            .unwrap_or(FULL)
     }
 
     fn change<E>(
@@ -139,33 +151,25 @@ impl Memory {
     ) -> Result<FullAt, E> {
         let (Some(shard), name) = self.place(&bucket.key) else { return change(FULL) };
         let mut shard = locked(shard);
-        if let Some(full_at) = shard.get_mut(&name) {
-            *full_at = change(*full_at)?;
-            return Ok(*full_at);
+        if let Some(entry) = shard.find_mut(name, |entry| entry.name == name) {
+            entry.full_at = change(entry.full_at)?;
+            return Ok(entry.full_at);
         }
-        self.forget(&mut shard, now);
+        forget(&mut shard, now);
         let start = if shard.len() < self.max_of_shard { FULL } else { self.displace(&mut shard, &bucket.rate, now) };
         let full_at = change(start)?;
-        shard.insert(name, full_at);
+        shard.insert_unique(name, Entry { name, full_at }, |entry| entry.name);
         Ok(full_at)
-    }
-
-    /// Forgets some that are full.
-    fn forget(&self, shard: &mut Shard, now: UnixTime) {
-        for _ in 0..LOOKED_AT.min(shard.len()) {
-            let i = fastrand::usize(..shard.len());
-            if shard.get_index(i).is_some_and(|(_, full_at)| full_at.is_past(now)) {
-                shard.swap_remove_index(i);
-            }
-        }
     }
 
     /// Makes room, and tells how full a bucket with this rate begins.
     fn displace(&self, shard: &mut Shard, rate: &Rate, now: UnixTime) -> FullAt {
-        let places = (0..SAMPLE).map(|_| fastrand::usize(..shard.len()));
-        let fullest = places.filter_map(|i| Some((*shard.get_index(i)?.1, i))).min();
+        let sample = (0..SAMPLE).filter_map(|_| anywhere(shard));
+        let fullest = sample.filter_map(|i| Some((shard.get_bucket(i)?.full_at, i))).min();
         let Some((full_at, i)) = fullest else { return FULL };
-        shard.swap_remove_index(i);
+        if let Ok(entry) = shard.get_bucket_entry(i) {
+            entry.remove();
+        }
         if full_at.is_past(now) {
             return FULL;
         }
@@ -182,31 +186,32 @@ impl Memory {
     }
 }
 
+/// Forgets some that are full.
+fn forget(shard: &mut Shard, now: UnixTime) {
+    for _ in 0..LOOKED_AT {
+        let found = anywhere(shard).and_then(|i| shard.get_bucket_entry(i).ok());
+        if let Some(entry) = found.filter(|entry| entry.get().full_at.is_past(now)) {
+            entry.remove();
+        }
+    }
+}
+
+/// The place of a bucket taken at random; none of a table that has hardly any.
+fn anywhere(shard: &Shard) -> Option<usize> {
+    let places = shard.num_buckets();
+    if places == 0 {
+        return None;
+    }
+    // Of a table that has grown a half or more of the places are taken.
+    (0..TRIES).map(|_| fastrand::usize(..places)).find(|i| shard.get_bucket(*i).is_some())
+}
+
 /// A bucket of which nothing is known.
 const FULL: FullAt = FullAt(i64::MIN);
 
 /// Nobody panics while he holds the lock; if somebody did all the same, what he had written is as good as before.
 fn locked(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
     shard.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The names are hashes already.
-#[derive(Default)]
-struct AsItIs(u64);
-
-impl Hasher for AsItIs {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        // Not called: the names are numbers.
-        self.0 = bytes.iter().fold(self.0, |hash, byte| hash.rotate_left(8) ^ u64::from(*byte));
-    }
-
-    fn write_u64(&mut self, number: u64) {
-        self.0 = number;
-    }
 }
 
 #[cfg(test)]

@@ -42,6 +42,10 @@ const LIVES_FOR: Duration = Duration::from_secs(5);
 /// Of so many answers the time of one is measured.
 const MEASURED: u8 = 16;
 
+/// For so long fewer replicas must be counted before there are fewer: a Redis that was emptied hears of each of them within a beat and a
+/// connection, and who believed the first count would take all of the others' shares.
+const FEWER_AFTER: Duration = Duration::from_secs(3);
+
 /// What happens while Redis is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnLoss {
@@ -51,6 +55,18 @@ pub enum OnLoss {
     Local,
     /// Nobody is limited.
     Allow,
+}
+
+impl OnLoss {
+    /// Its name in the settings.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Refuse => "refuse",
+            Self::Local => "local",
+            Self::Allow => "danger_allow",
+        }
+    }
 }
 
 /// What is asked of buckets.
@@ -114,6 +130,12 @@ impl Shared {
             alone: AtomicU64::new(0),
             latency: Latency::default(),
         }
+    }
+
+    /// What happens while Redis is lost.
+    #[must_use]
+    pub fn on_loss(&self) -> OnLoss {
+        self.on_loss
     }
 
     /// Whether Redis is lost.
@@ -305,21 +327,20 @@ impl Shared {
         if !self.is_lost.swap(true, Ordering::Relaxed) {
             self.losses.fetch_add(1, Ordering::Relaxed);
             let (on_loss, replicas) = (self.on_loss, self.replicas());
-            tracing::warn!(error = %failure, ?on_loss, replicas, "the store of limits does not answer");
+            tracing::warn!(error = %failure, on_loss = on_loss.name(), replicas, "the store of limits does not answer");
         }
     }
 
     /// Asks for the first time: how many replicas there are, and whether it answers at all.
     pub async fn begin(&self) {
-        let mut link = None;
-        self.beat_on(&mut link).await;
+        self.beat_on(&mut None, &mut Instant::now()).await;
     }
 
     /// Tells that this replica lives, counts the others, and notices when a lost Redis is back; for ever.
     pub async fn keep(self: Arc<Self>) {
-        let mut link = None;
+        let (mut link, mut enough) = (None, Instant::now());
         loop {
-            self.beat_on(&mut link).await;
+            self.beat_on(&mut link, &mut enough).await;
             tokio::time::sleep(if self.is_lost() { ASKED_EVERY } else { BEATS_EVERY }).await;
         }
     }
@@ -333,16 +354,24 @@ impl Shared {
         gone.await;
     }
 
-    async fn beat_on(&self, place: &mut Option<Link>) {
+    /// Beats once. `enough` is when as many replicas as are believed to be were counted last.
+    async fn beat_on(&self, place: &mut Option<Link>, enough: &mut Instant) {
         match self.beaten(place).await {
-            Ok(replicas) => {
-                self.replicas.store(replicas.max(1), Ordering::Relaxed);
+            Ok(counted) => {
+                if counted >= self.replicas() {
+                    *enough = Instant::now();
+                }
+                if counted >= self.replicas() || enough.elapsed() > FEWER_AFTER {
+                    self.replicas.store(counted.max(1), Ordering::Relaxed);
+                }
+                let replicas = self.replicas();
                 if self.is_lost.swap(false, Ordering::Relaxed) {
                     tracing::info!(replicas, "the store of limits answers again");
                 }
             }
             Err(failure) => {
                 *place = None;
+                *enough = Instant::now();
                 self.lose(&failure);
             }
         }

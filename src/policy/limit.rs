@@ -87,8 +87,6 @@ pub struct LimitHeaders {
 pub struct Metered {
     /// Whose it is.
     pub limit: Arc<Limit>,
-    /// How it fills.
-    pub rate: Rate,
     /// How full it is.
     pub level: Level,
 }
@@ -102,10 +100,25 @@ impl Rates {
     }
 }
 
+impl Rates {
+    /// Keeps those exempt who are under other ones, where these name no numbers for them.
+    pub(in crate::policy) fn keep_exempt(&mut self, other: &Self) {
+        for (tier, rate) in &other.tiers {
+            if rate.is_none() && !self.tiers.iter().any(|(named, _)| named == tier) {
+                self.tiers.push((tier.clone(), None));
+            }
+        }
+    }
+}
+
 impl Applied {
-    /// Whether it can be asked before anybody is known: neither its bucket nor its numbers depend on who it is.
+    /// Whether it can be asked before anybody is known: neither its bucket nor its numbers depend on who it is. Nor is it everybody's
+    /// together: strangers would use up what those share who are let in.
     #[must_use]
     pub fn is_early(&self) -> bool {
-        self.rates.tiers.is_empty() && self.limit.by.iter().all(|by| matches!(by, By::Client | By::Rule))
+        let by = &self.limit.by;
+        self.rates.tiers.is_empty()
+            && by.contains(&By::Client)
+            && by.iter().all(|by| matches!(by, By::Client | By::Rule))
     }
 }

@@ -28,8 +28,9 @@ pub(super) fn headers(metered: &[Metered], chosen: LimitHeaders) -> Vec<(&'stati
     let [_, limits, policies, x_limit, x_remaining, x_reset] = HEADERS;
     let list = |one: &dyn Fn(&Metered) -> String| metered.iter().map(one).collect::<Vec<_>>().join(", ");
     let draft = chosen.draft.then(|| {
-        let policy =
-            |one: &Metered| format!("\"{}\";q={};w={}", one.limit.name, one.rate.burst(), seconds(one.rate.window()));
+        let policy = |one: &Metered| {
+            format!("\"{}\";q={};w={}", one.limit.name, one.level.rate.burst(), seconds(one.level.rate.window()))
+        };
         let limit = |one: &Metered| format!("\"{}\";r={};t={}", one.limit.name, one.level.left, reset(one));
         [(limits, list(&limit)), (policies, list(&policy))]
     });
@@ -38,7 +39,7 @@ pub(super) fn headers(metered: &[Metered], chosen: LimitHeaders) -> Vec<(&'stati
         metered.iter().filter(|_| chosen.x).min_by_key(|one| (one.level.left, std::cmp::Reverse(reset(one))));
     let x = tightest.map(|one| {
         [
-            (x_limit, one.rate.burst().to_string()),
+            (x_limit, one.level.rate.burst().to_string()),
             (x_remaining, one.level.left.to_string()),
             (x_reset, reset(one).to_string()),
         ]
@@ -66,7 +67,7 @@ mod tests {
     fn metered(name: &str, full_in: Duration) -> Metered {
         let rate = Rate::new(20, Duration::from_secs(60), 40).expect("a rate");
         let limit = Arc::new(Limit { name: name.into(), index: 0, by: Vec::new(), counts: Counts::Requests });
-        Metered { limit, rate, level: rate.level_of(full_in) }
+        Metered { limit, level: rate.level_of(full_in) }
     }
 
     #[test]

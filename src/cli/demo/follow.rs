@@ -36,7 +36,7 @@ fn coloured(record: &Value) -> String {
     let colour = if text("decision") == "allow" { 32 } else { 31 };
     let time = text("time").get(11..23).unwrap_or_default();
     format!(
-        "{time} \x1b[{colour}m{:5} {}\x1b[0m {:7} {} {}{}  \x1b[2m{} rule={} subject={} {}us\x1b[0m",
+        "{time} \x1b[{colour}m{:5} {}\x1b[0m {:7} {} {}{}  \x1b[2m{} rule={} subject={} {}us{}\x1b[0m",
         text("decision"),
         number("status"),
         text("dialect"),
@@ -47,6 +47,7 @@ fn coloured(record: &Value) -> String {
         text("rule"),
         text("subject").escape_debug(),
         number("us"),
+        record.get("limit").and_then(Value::as_str).map(|limit| format!(" limit={limit}")).unwrap_or_default(),
     )
 }
 

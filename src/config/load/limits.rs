@@ -43,6 +43,10 @@ impl Stage {
         if *on_loss == OnLossFile::DangerAllow {
             self.warnings.push("limits.on_loss: danger_allow: nobody is limited while the store is gone".to_owned());
         }
+        if store.redis.is_none() && (*on_loss != OnLossFile::Local || *replicas != 1) {
+            let what = "limits: without `store` each gate counts for itself, and `on_loss` and `replicas` say nothing";
+            self.warnings.push(what.to_owned());
+        }
         self.redis("limits.store.redis", store.redis.as_ref()?, timeout.0)
     }
 }

@@ -28,7 +28,8 @@ impl Stage {
         let (key, url) = match (&file.url, &file.url_file, &file.url_env) {
             (Some(url), None, None) if has_credential(url) => (
                 "url",
-                Err("the URL holds a user or a password, which stand in no settings file; use url_file".to_owned()),
+                Err("the URL holds a user or a password, which stand in no settings file; use url_file or url_env"
+                    .to_owned()),
             ),
             (Some(url), None, None) => ("url", Ok(url.clone().into_bytes().into())),
             (None, Some(path), None) => ("url_file", self.secret_file(path)),

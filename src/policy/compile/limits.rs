@@ -55,7 +55,7 @@ impl<'f> Limits<'f> {
             };
             let by = by(file, &at, mistakes);
             let limit = Arc::new(Limit { name: file.name.as_str().into(), index, by, counts });
-            let numbers = Numbers { rate: file.rate, period: &file.period, burst: file.burst, tiers: &file.tiers };
+            let numbers = Numbers::of_limit(file);
             let rates = match (file.rate, &file.period, file.burst, file.tiers.is_empty()) {
                 // Only where a rule gives numbers.
                 (None, _, None, true) => None,
@@ -91,8 +91,11 @@ impl<'f> Limits<'f> {
                 Some(RuleLimitFile::Rates(rates)) => {
                     *named = true;
                     let at = format!("{at}.limits.{}", file.name);
-                    let period = file.period.as_deref().and_then(parse).unwrap_or(SECOND);
-                    (Numbers::of(rates).rates(period, &at, mistakes), true)
+                    let mut rates = Numbers::of(rates).below(&Numbers::of_limit(file)).rates(SECOND, &at, mistakes);
+                    if let (Some(rates), Some(usual)) = (&mut rates, usual) {
+                        rates.keep_exempt(usual);
+                    }
+                    (rates, true)
                 }
                 None => (usual.clone(), false),
             };
@@ -170,6 +173,10 @@ fn by(file: &LimitFile, at: &str, mistakes: &mut Mistakes) -> Vec<By> {
         }
         by.push(one);
     }
+    if file.counts != CountsFile::Requests && by == [By::Rule] {
+        let what = "one stranger could use up what is everybody's";
+        mistakes.add(&at, what, "write by: client, or by: [client, rule]");
+    }
     if file.by.0.is_empty() {
         mistakes.add(&at, "the list is empty", "write user, tenant, tier, client, rule or claim:PATH");
     }
@@ -177,23 +184,37 @@ fn by(file: &LimitFile, at: &str, mistakes: &mut Mistakes) -> Vec<By> {
 }
 
 /// Numbers as they are written.
+#[derive(Clone, Copy)]
 struct Numbers<'f> {
     rate: Option<u32>,
-    period: &'f Option<String>,
+    period: Option<&'f str>,
     burst: Option<u32>,
-    tiers: &'f BTreeMap<String, TierFile>,
+    tiers: Option<&'f BTreeMap<String, TierFile>>,
 }
 
 impl<'f> Numbers<'f> {
     fn of(file: &'f RatesFile) -> Self {
-        Self { rate: file.rate, period: &file.period, burst: file.burst, tiers: &file.tiers }
+        Self { rate: file.rate, period: file.period.as_deref(), burst: file.burst, tiers: Some(&file.tiers) }
+    }
+
+    fn of_limit(file: &'f LimitFile) -> Self {
+        Self { rate: file.rate, period: file.period.as_deref(), burst: file.burst, tiers: Some(&file.tiers) }
+    }
+
+    /// With what `above` says where these say nothing. A burst belongs to its rate.
+    fn below(self, above: &Self) -> Self {
+        Self {
+            rate: self.rate.or(above.rate),
+            period: self.period.or(above.period),
+            burst: self.burst.or(above.burst.filter(|_| self.rate.is_none())),
+            tiers: self.tiers,
+        }
     }
 
     fn rates(&self, period: Duration, at: &str, mistakes: &mut Mistakes) -> Option<Rates> {
         let otherwise = self.rate(period, at, mistakes);
-        let period = self.period.as_deref().and_then(parse).unwrap_or(period);
         let mut tiers = Vec::new();
-        for (tier, file) in self.tiers {
+        for (tier, file) in self.tiers.into_iter().flatten() {
             let at = format!("{at}.tiers.{tier}");
             if tier.trim().is_empty() {
                 mistakes.add(&at, "the tier has no name", "write the tier as tokens name it");
@@ -204,7 +225,7 @@ impl<'f> Numbers<'f> {
                     if !file.tiers.is_empty() {
                         mistakes.add(format!("{at}.tiers"), "a tier has no tiers", "remove it");
                     }
-                    Some(Self::of(file).rate(period, &at, mistakes)?)
+                    Some(Self::of(file).below(self).rate(period, &at, mistakes)?)
                 }
             };
             tiers.push((wire_safe(tier).into(), rate));
@@ -213,29 +234,41 @@ impl<'f> Numbers<'f> {
     }
 
     fn rate(&self, period: Duration, at: &str, mistakes: &mut Mistakes) -> Option<Rate> {
-        let period = match self.period.as_deref().map(|text| (text, parse(text))) {
+        let mut wrong = |key: &str, what: String, remedy: &str| mistakes.add(format!("{at}{key}"), what, remedy);
+        let period = match self.period.map(|text| (text, parse(text))) {
             None => period,
-            Some((_, Some(period))) => period,
-            Some((text, None)) => {
+            Some((_, Some(period))) if !period.is_zero() => period,
+            Some((text, _)) => {
                 let what = format!("`{text}` is no length of time");
-                mistakes.add(format!("{at}.period"), what, "write a number with its unit, such as 1s, 1min or 1h");
+                wrong(".period", what, "write a number with its unit, such as 1s, 1min or 1h");
                 return None;
             }
         };
         let Some(rate) = self.rate else {
-            mistakes.add(at, "there is no `rate`: nobody could tell how many tokens come in each `period`", NUMBERS);
+            wrong(
+                "",
+                "there is no `rate`: nobody could tell how many tokens come in each `period`".to_owned(),
+                NUMBERS,
+            );
             return None;
         };
-        for (key, number) in [("rate", Some(rate)), ("burst", self.burst)] {
-            if number == Some(0) {
-                mistakes.add(format!("{at}.{key}"), "nobody would ever be let through", NUMBERS);
+        let burst = self.burst.unwrap_or(rate.min(MAX_BURST));
+        for (key, number) in [(".rate", rate), (".burst", burst)] {
+            if number == 0 {
+                wrong(key, "nobody would ever be let through".to_owned(), NUMBERS);
                 return None;
             }
         }
-        // A bucket of more than the largest capacity must be written down.
-        let made = Rate::new(rate, period, self.burst.unwrap_or(rate.min(MAX_BURST)));
+        let made = Rate::new(rate, period, burst);
         if made.is_none() {
-            mistakes.add(at, "these numbers are too large to be counted", NUMBERS);
+            let (key, what) = if burst > MAX_BURST {
+                (".burst", format!("{burst} is more than {MAX_BURST}"))
+            } else if Rate::new(rate, period, 1).is_none() {
+                ("", "these are more than 100000 a second, or more than a year for one".to_owned())
+            } else {
+                ("", "from empty to full it would take more than a year".to_owned())
+            };
+            wrong(key, what, NUMBERS);
         }
         made
     }

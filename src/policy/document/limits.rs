@@ -22,12 +22,14 @@ pub struct LimitFile {
     pub counts: CountsFile,
     /// How many tokens come in each `period`. Default: the limit applies to rules only that give a `rate` of their own.
     #[serde(default)]
+    #[schemars(range(min = 1))]
     pub rate: Option<u32>,
     /// The time for `rate`, such as `1s` (default) or `1min`.
     #[serde(default)]
     pub period: Option<String>,
     /// How many tokens a bucket holds: so many requests may come at once. Default: `rate`.
     #[serde(default)]
+    #[schemars(range(min = 1))]
     pub burst: Option<u32>,
     /// Other numbers for tiers, or `exempt`.
     #[serde(default)]
@@ -82,13 +84,15 @@ pub enum RuleLimitFile {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RatesFile {
-    /// How many tokens come in each `period`.
+    /// How many tokens come in each `period`. Default: as the limit has it.
+    #[schemars(range(min = 1))]
     pub rate: Option<u32>,
-    /// The time for `rate`. Default: that of the limit.
+    /// The time for `rate`. Default: as the limit has it.
     pub period: Option<String>,
-    /// How many tokens a bucket holds. Default: `rate`.
+    /// How many tokens a bucket holds. Default: `rate`; where there is none, as the limit has it.
+    #[schemars(range(min = 1))]
     pub burst: Option<u32>,
-    /// Other numbers for tiers, or `exempt`; not inside a tier.
+    /// Other numbers for tiers, or `exempt`; not inside a tier. Tiers that the limit exempts stay so, unless they are named here.
     pub tiers: BTreeMap<String, TierFile>,
 }
 

@@ -23,6 +23,8 @@ pub struct Rate {
 /// How full a bucket is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Level {
+    /// How it fills: of a replica that is alone, its share.
+    pub rate: Rate,
     /// Whole tokens that are left.
     pub left: u32,
     /// How long until there is one; zero if there is.
@@ -126,7 +128,8 @@ impl Rate {
         let debt = i64::try_from(full_in.as_nanos()).unwrap_or(i64::MAX).min(self.window);
         let left = self.window.saturating_sub(debt).checked_div(self.interval).unwrap_or(0);
         let next_in = if left > 0 { 0 } else { debt.saturating_add(self.interval).saturating_sub(self.window) };
-        Level { left: u32::try_from(left).unwrap_or(u32::MAX), next_in: duration(next_in), full_in: duration(debt) }
+        let left = u32::try_from(left).unwrap_or(u32::MAX);
+        Level { rate: *self, left, next_in: duration(next_in), full_in: duration(debt) }
     }
 
     /// What is missing to a full bucket, as time. Never more than all of it, whatever became of the clock or of the numbers since: a clock
@@ -185,7 +188,7 @@ mod tests {
         // Back to the first moment: the bucket is empty, and no emptier.
         assert_eq!(
             rate.level(full_at, START),
-            Level { left: 0, next_in: Duration::from_secs(3), full_in: rate.window() }
+            Level { rate, left: 0, next_in: Duration::from_secs(3), full_in: rate.window() }
         );
         assert_eq!(taken(&rate, &mut full_at, after(3), 9), 0, "the clock was put back: still owed until then");
     }

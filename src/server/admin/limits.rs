@@ -14,10 +14,11 @@ use super::issuer::issuer;
 use super::problem::{Problem, admit, answer, bad};
 use crate::gate::ports::{Bucket, KeptBy};
 use crate::limits::Limits;
+use crate::limits::shared::OnLoss;
 use crate::policy::Policy;
 use crate::policy::identity::wire_safe;
 use crate::policy::limit::key::{Who, Whose};
-use crate::policy::limit::{Applied, By, Level, Rate};
+use crate::policy::limit::{Applied, By, Level};
 
 /// Mounts the endpoint.
 pub(super) fn routes(app: &mut web::ServiceConfig, limits: &Arc<Limits>, bearer: &Bearer) {
@@ -70,7 +71,12 @@ fn store(kept: KeptBy, limits: &Limits) -> Value {
         (KeptBy::Shared, _) => json!({"store": "redis"}),
         (KeptBy::Memory | KeptBy::Nobody, None) => json!({"store": "memory"}),
         (KeptBy::Memory | KeptBy::Nobody, Some(shared)) => {
-            json!({"store": "memory", "why": "redis is lost: this is the share of one replica", "replicas": shared.replicas()})
+            let why = match shared.on_loss() {
+                OnLoss::Local => format!("redis is lost: this is the share of one of {} replicas", shared.replicas()),
+                OnLoss::Refuse => "redis is lost: whoever is under a limit is refused".to_owned(),
+                OnLoss::Allow => "redis is lost: nobody is limited".to_owned(),
+            };
+            json!({"store": "memory", "why": why})
         }
     }
 }
@@ -145,35 +151,27 @@ impl Known<'_> {
 
     /// Adds the bucket, once for each of the numbers that it may have.
     fn add(&self, applied: &Applied, rule: &str, shown: &mut Vec<Shown>) {
-        let whose = Whose {
-            rule,
-            client: self.query.client.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
-            who: self.who,
-            default_tier: self.tier.unwrap_or(&self.policy.identity.default_tier),
+        let default_tier = &*self.policy.identity.default_tier;
+        let named = applied.rates.tiers.iter().map(|(tier, _)| &**tier);
+        let tiers: Vec<&str> = match self.tier {
+            Some(tier) => vec![tier],
+            None => [default_tier].into_iter().chain(named.filter(|tier| *tier != default_tier)).collect(),
         };
-        let mut key = String::new();
-        applied.write_key(&whose, &mut key);
-        let is_of_rule = applied.is_own || applied.limit.by.contains(&By::Rule);
-        let mut add = |tier: Option<&str>, rate: &Rate| {
-            let bucket = Bucket { key: key.clone(), rate: *rate };
+        for tier in tiers {
+            let Some(rate) = applied.rates.of(tier) else { continue };
+            let who = self.who.map(|who| Who { tier: Some(tier), ..who });
+            let client = self.query.client.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+            let mut key = String::new();
+            applied.write_key(&Whose { rule, client, who, default_tier: tier }, &mut key);
+            let bucket = Bucket { key, rate: *rate };
             if !shown.iter().any(|other| other.bucket == bucket) {
-                let (limit, rule) = (applied.limit.name.clone(), is_of_rule.then(|| rule.into()));
-                shown.push(Shown { bucket, limit, tier: tier.map(str::to_owned), rule });
-            }
-        };
-        let is_named = |tier: &str| applied.rates.tiers.iter().any(|(name, _)| **name == *tier);
-        match self.tier {
-            Some(tier) => {
-                if let Some(rate) = applied.rates.of(tier) {
-                    add(Some(tier).filter(|tier| is_named(tier)), rate);
-                }
-            }
-            None => {
-                add(None, &applied.rates.otherwise);
-                let tiers = applied.rates.tiers.iter();
-                tiers
-                    .filter_map(|(tier, rate)| Some((tier, rate.as_ref()?)))
-                    .for_each(|(tier, rate)| add(Some(tier), rate));
+                let is_named = applied.rates.tiers.iter().any(|(name, _)| **name == *tier);
+                shown.push(Shown {
+                    bucket,
+                    limit: applied.limit.name.clone(),
+                    tier: is_named.then(|| tier.to_owned()),
+                    rule: (applied.is_own || applied.limit.by.contains(&By::Rule)).then(|| rule.into()),
+                });
             }
         }
     }
@@ -183,7 +181,7 @@ impl Shown {
     fn json(&self, level: Level) -> Value {
         json!({
             "limit": self.limit, "bucket": self.bucket.key, "tier": self.tier, "rule": self.rule,
-            "rate": self.bucket.rate.to_string(), "burst": self.bucket.rate.burst(), "left": level.left,
+            "rate": self.bucket.rate.to_string(), "burst": level.rate.burst(), "left": level.left,
             "next_in": level.next_in.as_secs_f64(), "full_in": level.full_in.as_secs_f64(),
         })
     }

@@ -90,6 +90,42 @@ async fn rules_override_and_exempt() {
     assert_eq!(refused.expect(429, "rate_limited").audit["limit"], "dear");
 }
 
+/// Whoever is exempt stays so under a rule with numbers of its own, unless it names his tier.
+#[tokio::test]
+async fn a_rule_says_otherwise_only_what_it_says() {
+    let limit = "- {name: user, by: user, rate: 2, period: 1h, burst: 4, tiers: {pro: {rate: 9}, internal: exempt}}";
+    let rules = "- {id: own, hosts: [shop.localhost], paths: [/own], allow: authenticated, limits: {user: {rate: 3}}}
+        - {id: burst, hosts: [shop.localhost], paths: [/burst], allow: authenticated, limits: {user: {burst: 5}}}
+        - {id: none, hosts: [shop.localhost], paths: [/none], allow: authenticated, limits: {user: {rate: 1, tiers: {internal: {rate: 2}}}}}";
+    let gate = Gate::start(&policy(limit, rules));
+    let of = |tier: &str| bearer(&KEY.token(&claims(json!({"sub": tier, "tier": tier}))));
+    for (path, tier, wanted) in [
+        ("/own", "free", 3),
+        ("/own", "pro", 3),
+        ("/own", "internal", 12),
+        ("/burst", "free", 5),
+        ("/burst", "internal", 12),
+        ("/none", "free", 1),
+        ("/none", "internal", 2),
+    ] {
+        assert_eq!(accepted(&gate, 12, path, &[("Authorization", &of(tier))]).await, wanted, "{path} {tier}");
+    }
+    let refused = gate.ask("GET", "/burst", &[("Authorization", &of("free"))]).await;
+    let wait: u32 = refused.header("retry-after").and_then(|text| text.parse().ok()).expect("seconds");
+    assert!((1_780..=1_800).contains(&wait), "{wait}: the limit's own rate");
+}
+
+/// What everybody shares who is let in, strangers cannot use up.
+#[tokio::test]
+async fn who_is_refused_for_his_credential_takes_nothing_from_all_of_a_rule() {
+    let gate = Gate::start(&policy(&format!("- {{name: all, by: rule, {SLOW}, burst: 3}}"), RULES));
+    for _ in 0..9 {
+        gate.ask("GET", "/x", &[]).await.expect(401, "no_credential");
+        ask(&gate, "/x", "x").await.expect(401, "malformed_token");
+    }
+    assert_eq!(accepted_of(&gate, 5, &token("alice", &[])).await, 3);
+}
+
 #[tokio::test]
 async fn buckets_by_tenant_tier_claim_and_address() {
     let claim = "claim:https://shop.example/seat";

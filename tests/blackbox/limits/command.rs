@@ -72,3 +72,39 @@ async fn what_cannot_be_shown_says_why() {
     let refused = raw::send(gate.admin(), raw::request("GET", "/limits?user=alice", &[], b"")).await;
     assert_eq!(refused.status, 401, "only who shows the token: {refused:?}");
 }
+
+/// Without its Redis a gate shows what it lets through alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_is_alone_shows_its_share() {
+    for (on_loss, shown) in [
+        ("local", "kept by memory (redis is lost: this is the share of one of 3 replicas)"),
+        ("refuse", "kept by memory (redis is lost: whoever is under a limit is refused)"),
+        ("danger_allow", "kept by memory (redis is lost: nobody is limited)"),
+    ] {
+        let limits = format!("- {{name: user, by: user, {SLOW}, burst: 9}}");
+        let config = policy(&limits, RULES).file("admin.token", &"t".repeat(32));
+        let config = config.edit("  admin:\n", "  admin:\n    token_file: admin.token\n");
+        // Nobody listens there.
+        let store = format!(
+            "limits: {{store: {{redis: {{url: 'redis://127.0.0.1:1'}}}}, replicas: 3, on_loss: {on_loss}}}\nlisteners:\n"
+        );
+        let gate = Gate::start(&config.edit("listeners:\n", &store));
+        let (done, said) = show(&gate, &["alice"]);
+        assert!(done && said.contains("user,user:shop,alice  3 of 3 left, full"), "{said}");
+        assert!(said.contains(shown), "{said}");
+    }
+}
+
+#[test]
+fn check_counts_limits_and_says_what_is_of_no_use() {
+    let config = policy(&format!("- {{name: user, by: user, {SLOW}}}"), RULES);
+    assert_eq!(config.check(), (0, "portcullis.yaml: good: 3 rules, 1 issuer, 1 limit\n".to_owned()));
+    for settings in ["replicas: 2", "on_loss: refuse"] {
+        let (code, said) =
+            config.clone().edit("listeners:\n", &format!("limits: {{{settings}}}\nlisteners:\n")).check();
+        assert!(code == 0 && said.contains("without `store` each gate counts for itself"), "{said}");
+    }
+    let dangerous = "limits: {store: {redis: {url: 'redis://127.0.0.1:1'}}, on_loss: danger_allow}\nlisteners:\n";
+    let (code, said) = config.edit("listeners:\n", dangerous).check();
+    assert!(code == 0 && said.contains("limits.on_loss: danger_allow: nobody is limited"), "{said}");
+}

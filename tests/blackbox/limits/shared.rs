@@ -47,9 +47,17 @@ async fn two_replicas_share_each_bucket() {
     let refused = ask(&one, "/x", &token("bob", &[])).await;
     assert_eq!(refused.expect(429, "rate_limited").header("retry-after"), Some("3600"));
     assert_eq!(refused.header("ratelimit"), Some("\"user\";r=0;t=3600"));
-    assert!(one.metric("portcullis_limits_store_seconds_count").await.expect("counted") >= 31.0);
+    // Of one in sixteen of some ninety the time is measured.
+    assert!(one.metric("portcullis_limits_store_seconds_count").await.expect("counted") <= 60.0);
+    let text = one.admin_get("/metrics").await.text();
+    assert!(text.contains("portcullis_limits_store_seconds_bucket{le=\"+Inf\"}"), "{text}");
     drop(other);
-    counted(&one, 1.0).await;
+    // Five seconds until it is forgotten, three until that is believed.
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while one.metric("portcullis_limits_replicas").await != Some(1.0) {
+        assert!(Instant::now() < deadline, "it is still counted");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 #[tokio::test]
@@ -113,6 +121,29 @@ async fn a_lost_redis_leaves_each_replica_its_share_and_is_found_again() {
     }
     assert_eq!(accepted_in_turn([&one, &other], 50, &token("carol", &[])).await, 40);
     assert!(one.log().contains("the store of limits answers again"), "{}", one.log());
+}
+
+/// A Redis that comes back empty knows of nobody: who believed its first count would let others' shares through.
+#[tokio::test]
+async fn who_comes_back_first_does_not_think_that_he_is_alone() {
+    let mut redis = Server::start().await;
+    let config = at(&per_user(40), &redis.url(), "");
+    let gates = [Gate::start(&config), Gate::start(&config)];
+    for gate in &gates {
+        counted(gate, 2.0).await;
+    }
+    redis.kill();
+    for gate in &gates {
+        lost(gate, true).await;
+    }
+    redis.start_again().await;
+    lost(&gates[0], false).await;
+    redis.kill();
+    lost(&gates[0], true).await;
+    for gate in &gates {
+        assert_eq!(gate.metric("portcullis_limits_replicas").await, Some(2.0));
+        assert_eq!(accepted_of(gate, 30, &token("bob", &[])).await, 20);
+    }
 }
 
 #[tokio::test]
@@ -179,7 +210,6 @@ async fn without_redis_from_the_start_the_configured_replicas_count() {
     assert_eq!(gate.admin_get("/ready").await.status, 200, "no reason to stay away");
     assert_eq!(accepted_of(&gate, 20, &token("alice", &[])).await, 10);
     redis.start_again().await;
-    counted(&gate, 1.0).await;
     lost(&gate, false).await;
     assert_eq!(accepted_of(&gate, 50, &token("alice", &[])).await, 40);
 }
