@@ -12,6 +12,15 @@ use crate::token::issuer::Audiences;
 
 const NOW: UnixTime = UnixTime::from_secs(1_000_000);
 
+/// To prove costs nothing.
+pub(super) struct Free;
+
+impl Toll for Free {
+    async fn pay(&mut self) -> Result<(), Reason> {
+        Ok(())
+    }
+}
+
 fn gate(version: &str, allow: &Value, signer: &Signer) -> Gate {
     let policy = json!({"rules": [{"id": "r", "hosts": ["*"], "paths": ["/**"], "allow": allow}]});
     let policy = Policy::compile(&serde_json::from_value(policy).expect("a policy")).expect("a policy");

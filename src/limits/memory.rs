@@ -243,9 +243,9 @@ mod tests {
         let Taken::Empty(1, level) = memory.take(&both, START) else { panic!("the second is empty") };
         assert_eq!((level.left, level.next_in), (0, Duration::from_secs(3)));
         assert_eq!(taken(&memory, &[wide], START, 20), 7, "what was refused cost the other one nothing");
-        memory.give_back(&[narrow.clone()], START);
-        assert_eq!(memory.levels(&[narrow.clone()], START)[0].left, 1);
-        assert!(matches!(memory.look(&[narrow.clone()], START), Taken::All(..)));
+        memory.give_back(std::slice::from_ref(&narrow), START);
+        assert_eq!(memory.levels(std::slice::from_ref(&narrow), START)[0].left, 1);
+        assert!(matches!(memory.look(std::slice::from_ref(&narrow), START), Taken::All(..)));
         assert_eq!(taken(&memory, &[narrow], START, 5), 1, "looking takes nothing");
     }
 

@@ -79,7 +79,7 @@ mod tests {
         let empty = metered("user", Duration::from_millis(119_500));
         assert_eq!(retry_after(&empty), ("retry-after", "3".into()));
         assert_eq!(
-            said(&[empty.clone()], true, true),
+            said(std::slice::from_ref(&empty), true, true),
             [
                 "ratelimit: \"user\";r=0;t=3",
                 "ratelimit-policy: \"user\";q=40;w=120",

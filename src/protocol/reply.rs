@@ -248,7 +248,7 @@ fn class_text(class: Class, status: u16) -> (&'static str, &'static str) {
         Class::Unauthenticated => ("Unauthorized", "a valid credential is needed"),
         Class::Forbidden if status == 401 => ("Unauthorized", "the credential does not allow this"),
         Class::Forbidden | Class::Barred => ("Forbidden", "this is not allowed"),
-        Class::Limited => ("Too Many Requests", "this is more than is allowed in so short a time"),
+        Class::Limited => ("Too Many Requests", "a limit is reached"),
         Class::NoEndpoint => ("Not Found", "there is no such endpoint"),
         Class::Unable => ("Service Unavailable", "no decision could be made"),
     }

@@ -62,10 +62,14 @@ fn shipped(certificates: &Certificates) -> Config {
 }
 
 /// The same on this machine, with a key whose private half the test has.
-fn gate(certificates: &Certificates) -> Gate {
+fn here(certificates: &Certificates) -> Config {
     let config = shipped(certificates).file("jwks.json", &json!({"keys": [KEY.jwk()]}).to_string());
     let here = config.edit("0.0.0.0:7400", "127.0.0.1:0").edit("0.0.0.0:7401", "127.0.0.1:0");
-    Gate::start(&here.edit("    trusted_proxies:\n", "    trusted_proxies:\n      - 127.0.0.0/8\n"))
+    here.edit("    trusted_proxies:\n", "    trusted_proxies:\n      - 127.0.0.0/8\n")
+}
+
+fn gate(certificates: &Certificates) -> Gate {
+    Gate::start(&here(certificates))
 }
 
 /// The whole of it.

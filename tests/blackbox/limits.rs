@@ -5,6 +5,7 @@ mod buckets;
 mod command;
 mod failures;
 mod shared;
+mod through;
 
 use crate::support::gate::{Answer, Config, Gate};
 

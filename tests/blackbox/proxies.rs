@@ -32,7 +32,7 @@
 //! | HTTP/2 without TLS | nginx: none | 1.22 cannot serve both versions on one plain port |
 //! | a refused gRPC call is told in gRPC's own terms | Envoy only | the others relay the HTTP status |
 
-mod shop;
+pub(crate) mod shop;
 
 mod chain;
 mod demo;

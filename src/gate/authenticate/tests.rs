@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::super::NoRevocations;
 use super::super::ports::{Answer, BoxFuture, Mark, Marks};
+use super::super::tests::Free;
 use super::*;
 use crate::keys::member;
 use crate::signer::Signer;
@@ -132,8 +133,7 @@ async fn every_use_of_a_token_asks_whether_it_was_revoked() {
 }
 
 fn authenticator(keys: &Arc<Changing>) -> Authenticator {
-    let issuers = vec![issuer("a"), issuer("b")];
-    with_introspection(issuers, keys, &Arc::default())
+    with_introspection(vec![issuer("a"), issuer("b")], keys, &Arc::default())
 }
 
 fn with_introspection(issuers: Vec<Issuer>, keys: &Arc<Changing>, asked: &Arc<Asking>) -> Authenticator {
@@ -396,13 +396,4 @@ fn who_inspects_a_token_asks_no_issuer_and_says_so() {
     }
     assert_eq!(authenticator.inspect(&signer.token(&claims("b", "bob")), NOW, &mut Seen::default()), Ok(()));
     assert_eq!(asking.count(), 0);
-}
-
-/// To prove costs nothing here.
-struct Free;
-
-impl Toll for Free {
-    async fn pay(&mut self) -> Result<(), Reason> {
-        Ok(())
-    }
 }

@@ -161,9 +161,8 @@ mod tests {
     }
 
     fn somebody(issuer: &str, subject: &str, tenant: Option<&str>) -> Principal {
-        let serde_json::Value::Object(claims) = json!({"org": {"id": 7}, "list": ["a,b"], "none": null}) else {
-            unreachable!()
-        };
+        let claims = json!({"org": {"id": 7}, "list": ["a,b"], "none": null});
+        let claims = claims.as_object().expect("an object").clone();
         Principal::new(issuer, subject, [], [], [], Some("pro"), claims).of_tenant(tenant)
     }
 

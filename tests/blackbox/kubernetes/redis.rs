@@ -1,5 +1,5 @@
-//! The component `k8s/redis`: what it adds, and two real Traefiks that share a bucket on a real Redis, which is started with the
-//! arguments of the manifest. Debian's Redis stands in for the Valkey of the image.
+//! The component `k8s/redis`: what it adds, and two real Traefiks and two real gates that share their buckets on a real Redis, which is
+//! started with the arguments of the manifest. Debian's Redis stands in for the Valkey of the image.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,15 +10,16 @@ use deadpool_redis::redis;
 use serde_json::{Value, json};
 
 use super::manifests::{list, names, of_kind_in, text};
-use super::{Certificates, SERVICES, bearer, gate};
-use crate::support::cluster::{Cluster, MANIFESTS_WITH_REDIS, OBJECTS, OBJECTS_WITH_REDIS, object, object_of};
-use crate::support::gate::{Gate, within};
+use super::{Certificates, SERVICES, bearer, gate, here, shipped};
+use crate::support::cluster::{Cluster, MANIFESTS_WITH_REDIS, OBJECTS, OBJECTS_WITH_REDIS, object, object_of, yaml};
+use crate::support::gate::{Config, Gate, within};
 use crate::support::proxy::root;
 use crate::support::raw;
 use crate::support::redis::Server;
 use crate::support::upstream::Upstream;
 
 const PASSWORD: &str = "b1946ac92492d2347c6235b4d2611184";
+const URL_FILE: &str = "PORTCULLIS__LIMITS__STORE__REDIS__URL_FILE";
 
 fn with_redis(kind: &str, name: &str) -> &'static Value {
     object_of(&OBJECTS_WITH_REDIS, kind, name)
@@ -62,7 +63,7 @@ fn the_component_adds_redis_and_changes_the_routes_and_the_gate_only() {
         assert_eq!(names(&route["middlewares"])[..3], ["strip", "rate-shared", "in-flight"]);
     }
 
-    // The gate has one more folder, and is otherwise as it was.
+    // The gate has one more folder and two variables, and is otherwise as it was.
     let mut gate = with_redis("Deployment", "gate").clone();
     let pod = &mut gate["spec"]["template"]["spec"];
     let mut take = |pointer: &str| {
@@ -76,6 +77,13 @@ fn the_component_adds_redis_and_changes_the_routes_and_the_gate_only() {
         json!({"name": "redis", "secret": {"secretName": "redis", "items": [{"key": "url", "path": "url"}]}})
     );
     assert_eq!(mount, json!({"name": "redis", "mountPath": "/etc/portcullis-redis", "readOnly": true}));
+    let container = pod.pointer_mut("/containers/0").and_then(Value::as_object_mut).expect("a container");
+    let max = object("HorizontalPodAutoscaler", "gate")["spec"]["maxReplicas"].to_string();
+    let variables = json!([
+        {"name": URL_FILE, "value": "/etc/portcullis-redis/url"},
+        {"name": "PORTCULLIS__LIMITS__REPLICAS", "value": max},
+    ]);
+    assert_eq!(container.remove("env"), Some(variables));
     assert_eq!(&gate, object("Deployment", "gate"));
 }
 
@@ -167,6 +175,99 @@ fn secret(password: &str) -> Value {
     })
 }
 
+/// What is in its file, at the place where this Redis is.
+fn url_of(redis: &Server) -> String {
+    let secret = secret(PASSWORD);
+    text(&secret["stringData"]["url"]).replace("redis.shop.svc:6379", &redis.address().to_string())
+}
+
+/// With the environment of the manifest. The file of the Secret lies beside the others here, and holds this.
+fn in_its_environment(config: Config, url: &str) -> Config {
+    let container = &with_redis("Deployment", "gate")["spec"]["template"]["spec"]["containers"][0];
+    let variables = list(&container["env"]).iter();
+    variables.fold(config.file("url", url), |config, variable| {
+        match (text(&variable["name"]), text(&variable["value"])) {
+            (URL_FILE, _) => config.env(URL_FILE, "url"),
+            (name, value) => config.env(name, value),
+        }
+    })
+}
+
+#[test]
+fn the_shipped_files_are_good_in_the_gates_environment() {
+    let shipped = shipped(&Certificates::of("gate.shop.svc"));
+    let url = "redis://default:secret@redis.shop.svc:6379/0";
+    let (code, said) = in_its_environment(shipped.clone(), url).check();
+    assert_eq!(code, 0, "{said}");
+    // What is there is read.
+    for (variable, value, complaint) in
+        [(URL_FILE, "elsewhere", "elsewhere"), ("PORTCULLIS__LIMITS__REPLICAS", "none", "PORTCULLIS__LIMITS__REPLICAS")]
+    {
+        let (code, said) = in_its_environment(shipped.clone(), url).env(variable, value).check();
+        assert!(code != 0 && said.contains(complaint), "{said}");
+    }
+    let (code, said) = in_its_environment(shipped, "amqp://redis.shop.svc").check();
+    assert!(code != 0 && said.contains("this is no URL of a Redis"), "{said}");
+}
+
+#[tokio::test]
+async fn two_gates_of_the_manifests_share_a_bucket() {
+    let mut redis = redis().await;
+    // Not of the manifest: a busy machine may take longer.
+    let config = in_its_environment(here(&Certificates::of("127.0.0.1")), &url_of(&redis));
+    let config = config.env("PORTCULLIS__LIMITS__TIMEOUT", "400ms");
+    let gates = [Gate::start(&config), Gate::start(&config)];
+    for gate in &gates {
+        within("counted", async || gate.metric("portcullis_limits_replicas").await == Some(2.0)).await;
+    }
+    let limit = &yaml("k8s/gate/policy.yaml")["limits"][0];
+    assert_eq!([&limit["by"], &limit["period"], &limit["burst"]], [&json!("user"), &json!("1min"), &Value::Null]);
+    let capacity = limit["rate"].as_u64().expect("a number");
+    let alice = bearer("alice", "user");
+    let facts = [
+        ("X-Forwarded-Method", "GET"),
+        ("X-Forwarded-Uri", "/products"),
+        ("X-Forwarded-Host", raw::HOST),
+        ("X-Forwarded-For", "203.0.113.7"),
+        ("Authorization", &*alice),
+    ];
+    // How many pass of more than the bucket holds, asked of these in turn; and how many may have come in meanwhile.
+    let passed = async |gates: &[&Gate]| {
+        let mut asking = Vec::new();
+        for gate in gates {
+            asking.push(raw::Client::tls(gate.decisions()).keep().await);
+        }
+        let (begun, mut passed, mut number) = (Instant::now(), 0, 0);
+        loop {
+            let next = number % asking.len();
+            match asking[next].get("/validate", &facts).await.status {
+                200 => passed += 1,
+                429 => return (passed, begun.elapsed().as_secs_f64() * capacity as f64 / 60.0),
+                other => panic!("{other}: {}", gates[next].log()),
+            }
+            number += 1;
+        }
+    };
+    let (together, came_in) = passed(&[&gates[0], &gates[1]]).await;
+    let range = capacity..=capacity + came_in as u64;
+    assert!(range.contains(&together), "{together} of {range:?}");
+    let mut counted = 0.0;
+    for gate in &gates {
+        assert_eq!(gate.metric("portcullis_limits_fallbacks_total").await, Some(0.0), "{}", gate.log());
+        let allowed = gate.metric("portcullis_limits_total{limit=\"per-user\",result=\"allowed\"}").await;
+        assert!(allowed >= Some(capacity as f64 / 2.0), "{allowed:?}");
+        counted += allowed.expect("a sample");
+    }
+    assert_eq!(counted, together as f64);
+
+    // One that never found Redis lets its part of the most that there may be through.
+    redis.kill();
+    let replicas = object("HorizontalPodAutoscaler", "gate")["spec"]["maxReplicas"].as_u64().expect("a number");
+    let (alone, came_in) = passed(&[&Gate::start(&config)]).await;
+    let range = capacity / replicas..=capacity / replicas + came_in as u64;
+    assert!(range.contains(&alone), "{alone} of {range:?}");
+}
+
 fn both(secrets: [Value; 2]) -> Value {
     json!({"apiVersion": "v1", "kind": "List", "items": secrets})
 }
@@ -227,8 +328,7 @@ async fn two_traefiks_and_all_routes_count_in_one_bucket() {
     }
 
     // Nobody is let in without the password, and with it Redis is as the manifest says.
-    let url = secret(PASSWORD)["stringData"]["url"].as_str().expect("text").to_owned();
-    let url = url.replace("redis.shop.svc:6379", &redis.address().to_string());
+    let url = url_of(&redis);
     let ask = async |url: &str, words: &[&str]| -> redis::RedisResult<Vec<String>> {
         let mut connection = redis::Client::open(url)?.get_multiplexed_async_connection().await?;
         let mut command = redis::cmd(words[0]);

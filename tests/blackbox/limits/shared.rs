@@ -11,7 +11,7 @@ use crate::support::redis::several::{Cluster, Sentinel};
 const IN_TIME: Duration = Duration::from_millis(700);
 
 /// With the buckets at this URL.
-fn at(config: &Config, url: &str, more: &str) -> Config {
+pub(super) fn at(config: &Config, url: &str, more: &str) -> Config {
     let settings = format!("limits:\n  store: {{redis: {{url: '{url}'}}}}\n{more}listeners:\n");
     config.clone().edit("listeners:\n", &settings)
 }
@@ -25,7 +25,7 @@ async fn accepted_in_turn(gates: [&Gate; 2], wanted: usize, token: &str) -> usiz
     accepted
 }
 
-async fn counted(gate: &Gate, replicas: f64) {
+pub(super) async fn counted(gate: &Gate, replicas: f64) {
     within("counted", async || gate.metric("portcullis_limits_replicas").await == Some(replicas)).await;
 }
 

@@ -60,17 +60,17 @@ macro_rules! through_all {
         );
     };
 }
-pub(super) use through_all;
+pub(crate) use through_all;
 
 /// The headers that tell an upstream who is asking.
-pub(super) const IDENTITY: [&str; 3] = ["X-User-ID", "X-User-Role", "X-User-Tier"];
+pub(crate) const IDENTITY: [&str; 3] = ["X-User-ID", "X-User-Role", "X-User-Tier"];
 
 /// Where the tests' requests come from. Not 127.0.0.1: the shipped Envoy treats this very host as internal, as its file says.
-pub(super) const CLIENT: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+pub(crate) const CLIENT: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
 /// Which proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Traefik,
     Envoy,
     Nginx,
@@ -79,11 +79,11 @@ pub(super) enum Kind {
 
 impl Kind {
     /// All of them.
-    pub(super) const ALL: [Self; 4] = [Self::Traefik, Self::Envoy, Self::Nginx, Self::Caddy];
+    pub(crate) const ALL: [Self; 4] = [Self::Traefik, Self::Envoy, Self::Nginx, Self::Caddy];
 
     /// Whether the gate is asked about this target as it is because the proxy does not resolve `.`, `..` and `//`. The others do,
     /// for the gate and the servers alike.
-    pub(super) fn leaves_ambiguous(self, target: &str) -> bool {
+    pub(crate) fn leaves_ambiguous(self, target: &str) -> bool {
         let path = target.split('?').next().unwrap_or_default().replace("%2e", ".");
         let dots = path.split('/').any(|segment| segment == "." || segment == "..");
         matches!(self, Self::Nginx | Self::Caddy) && (dots || path.contains("//"))
@@ -92,7 +92,7 @@ impl Kind {
 
 /// A running one.
 #[derive(Debug)]
-pub(super) enum Proxy {
+pub(crate) enum Proxy {
     Traefik(Traefik),
     Envoy(Envoy),
     Nginx(Nginx),
@@ -101,7 +101,7 @@ pub(super) enum Proxy {
 
 impl Proxy {
     /// Starts one.
-    pub(super) async fn start(kind: Kind, options: &Options) -> Self {
+    pub(crate) async fn start(kind: Kind, options: &Options) -> Self {
         match kind {
             Kind::Traefik => Self::Traefik(Traefik::start(options).await),
             Kind::Envoy => Self::Envoy(Envoy::start(options).await),
@@ -111,7 +111,7 @@ impl Proxy {
     }
 
     /// A client that sends any bytes.
-    pub(super) fn raw(&self) -> raw::Client {
+    pub(crate) fn raw(&self) -> raw::Client {
         let client = match self {
             Self::Traefik(traefik) => traefik.raw(),
             Self::Envoy(envoy) => envoy.raw(),
@@ -122,7 +122,7 @@ impl Proxy {
     }
 
     /// The URL of a path, for [`Proxy::http2`].
-    pub(super) fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         match self {
             Self::Traefik(traefik) => traefik.url(path),
             Self::Envoy(envoy) => envoy.url(path),
@@ -132,7 +132,7 @@ impl Proxy {
     }
 
     /// A client that speaks HTTP/2 and nothing else.
-    pub(super) fn http2(&self) -> reqwest::Client {
+    pub(crate) fn http2(&self) -> reqwest::Client {
         let builder = match self {
             Self::Traefik(traefik) => traefik.client(),
             Self::Envoy(envoy) => envoy.client(),
@@ -145,26 +145,26 @@ impl Proxy {
 
 /// A gate, one proxy in front of it, and two servers behind.
 #[derive(Debug)]
-pub(super) struct Shop {
-    pub(super) proxy: Proxy,
-    pub(super) gate: Gate,
-    pub(super) upstreams: [Upstream; 2],
+pub(crate) struct Shop {
+    pub(crate) proxy: Proxy,
+    pub(crate) gate: Gate,
+    pub(crate) upstreams: [Upstream; 2],
 }
 
 impl Shop {
     /// The sample shop and the shipped files, only without the limit per minute, which the tests would soon reach.
-    pub(super) async fn behind(kind: Kind) -> Self {
+    pub(crate) async fn behind(kind: Kind) -> Self {
         Self::with(kind, &Config::shop(), Options::lift_rate_limit).await
     }
 
     /// With another gate, or other changes of the proxy's files.
-    pub(super) async fn with(kind: Kind, config: &Config, change: impl FnOnce(Options) -> Options) -> Self {
+    pub(crate) async fn with(kind: Kind, config: &Config, change: impl FnOnce(Options) -> Options) -> Self {
         let upstreams = [Upstream::named("one").await, Upstream::named("two").await];
         Self::with_upstreams(kind, config, upstreams, change).await
     }
 
     /// With other servers, too.
-    pub(super) async fn with_upstreams(
+    pub(crate) async fn with_upstreams(
         kind: Kind,
         config: &Config,
         upstreams: [Upstream; 2],
@@ -180,18 +180,18 @@ impl Shop {
     }
 
     /// Sends one request, and tells what came of it everywhere.
-    pub(super) async fn ask(&self, method: &str, target: &str, headers: &[(&str, &str)]) -> Exchange {
+    pub(crate) async fn ask(&self, method: &str, target: &str, headers: &[(&str, &str)]) -> Exchange {
         self.send(raw::request(method, target, headers, b"")).await
     }
 
     /// The same with a request of any bytes.
-    pub(super) async fn send(&self, request: impl AsRef<[u8]>) -> Exchange {
+    pub(crate) async fn send(&self, request: impl AsRef<[u8]>) -> Exchange {
         let (response, trace) = self.observe(self.proxy.raw().send(request)).await;
         Exchange { response, trace }
     }
 
     /// Does something and tells what the servers and the gate saw meanwhile. Nothing else may be going on.
-    pub(super) async fn observe<T>(&self, work: impl Future<Output = T>) -> (T, Trace) {
+    pub(crate) async fn observe<T>(&self, work: impl Future<Output = T>) -> (T, Trace) {
         let before = self.gate.audit().len();
         self.take_requests();
         let outcome = work.await;
@@ -212,27 +212,27 @@ impl Shop {
 
 /// What the servers received, and what the gate wrote down.
 #[derive(Clone)]
-pub(super) struct Trace {
-    pub(super) received: Vec<Recorded>,
-    pub(super) audit: Vec<Value>,
+pub(crate) struct Trace {
+    pub(crate) received: Vec<Recorded>,
+    pub(crate) audit: Vec<Value>,
 }
 
 impl Trace {
     /// The one request that reached a server.
     #[track_caller]
-    pub(super) fn upstream(&self) -> &Recorded {
+    pub(crate) fn upstream(&self) -> &Recorded {
         assert_eq!(self.received.len(), 1, "one request at the servers: {self:?}");
         &self.received[0]
     }
 
     /// The gate's last word: of a chain the second half decides.
-    pub(super) fn reason(&self) -> &str {
+    pub(crate) fn reason(&self) -> &str {
         self.audit.last().and_then(|line| line["reason"].as_str()).unwrap_or(NOT_ASKED)
     }
 }
 
 /// Stands for the reason when the gate was not asked.
-pub(super) const NOT_ASKED: &str = "(the gate was not asked)";
+pub(crate) const NOT_ASKED: &str = "(the gate was not asked)";
 
 impl fmt::Debug for Trace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -248,27 +248,27 @@ impl fmt::Debug for Trace {
 
 /// A request's answer and its trace.
 #[derive(Debug)]
-pub(super) struct Exchange {
-    pub(super) response: raw::Response,
-    pub(super) trace: Trace,
+pub(crate) struct Exchange {
+    pub(crate) response: raw::Response,
+    pub(crate) trace: Trace,
 }
 
 impl Exchange {
     /// The status that the client got.
-    pub(super) fn status(&self) -> u16 {
+    pub(crate) fn status(&self) -> u16 {
         self.response.status
     }
 
     /// Asserts that the gate allowed it, and returns what reached a server.
     #[track_caller]
-    pub(super) fn passed(&self) -> &Recorded {
+    pub(crate) fn passed(&self) -> &Recorded {
         assert_eq!((self.status(), self.trace.reason()), (200, "allowed"), "{self:?}");
         self.trace.upstream()
     }
 
     /// Asserts that no server saw it, and what the client and the gate's log say.
     #[track_caller]
-    pub(super) fn refused(&self, status: u16, reason: &str) -> &Self {
+    pub(crate) fn refused(&self, status: u16, reason: &str) -> &Self {
         assert_eq!((self.status(), self.trace.reason()), (status, reason), "{self:?}");
         assert!(self.trace.received.is_empty(), "refused, and yet a server received it: {self:?}");
         self
@@ -277,7 +277,7 @@ impl Exchange {
 
 /// Asserts that a server was told this identity, and under no other name anything like it.
 #[track_caller]
-pub(super) fn assert_identity(request: &Recorded, values: [&str; 3]) {
+pub(crate) fn assert_identity(request: &Recorded, values: [&str; 3]) {
     for (name, value) in IDENTITY.into_iter().zip(values) {
         let told = request.lookalikes(name);
         assert!(
@@ -290,7 +290,7 @@ pub(super) fn assert_identity(request: &Recorded, values: [&str; 3]) {
 
 /// Asserts that a server was told of nobody: each header absent or empty, and nothing like it there.
 #[track_caller]
-pub(super) fn assert_nobody(request: &Recorded) {
+pub(crate) fn assert_nobody(request: &Recorded) {
     for name in IDENTITY {
         for (key, value) in request.lookalikes(name) {
             assert!(key.eq_ignore_ascii_case(name) && value.is_empty(), "{key}: {value} in\n{}", request.text());
@@ -299,11 +299,11 @@ pub(super) fn assert_nobody(request: &Recorded) {
 }
 
 /// A user of the shop, who is no admin.
-pub(super) fn alice() -> String {
+pub(crate) fn alice() -> String {
     token("alice", &["user"])
 }
 
 /// An admin of the shop.
-pub(super) fn bob() -> String {
+pub(crate) fn bob() -> String {
     token("bob", &["admin"])
 }

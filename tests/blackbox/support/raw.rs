@@ -149,6 +149,15 @@ impl Client {
         }
     }
 
+    /// Opens a connection for one request after the other.
+    ///
+    /// # Panics
+    /// When there is none to be had.
+    pub(crate) async fn keep(&self) -> Kept {
+        let stream = self.connect().await.unwrap_or_else(|error| panic!("no connection to {}: {error}", self.address));
+        Kept { reader: Reader::new(stream), client: *self }
+    }
+
     /// Opens a connection and leaves the rest to the test.
     pub(crate) async fn connect(&self) -> Result<Stream> {
         self.in_time(self.dial()).await
@@ -173,6 +182,30 @@ impl Client {
         }
         let name = ServerName::try_from(HOST).map_err(Error::other)?;
         Ok(Box::new(TlsConnector::from(Arc::new(trusting_config()?)).connect(name, stream).await?))
+    }
+}
+
+/// A connection that goes on after a response.
+pub(crate) struct Kept {
+    reader: Reader,
+    client: Client,
+}
+
+impl Kept {
+    /// Sends a `GET` for `target` with these headers and reads the response.
+    ///
+    /// # Panics
+    /// When no response arrives, and when it is the last one.
+    pub(crate) async fn get(&mut self, target: &str, headers: &[(&str, &str)]) -> Response {
+        let request = String::from_utf8(request("GET", target, headers, b"")).expect("text");
+        let request = request.replace("Connection: close\r\n", "");
+        let answer = self.client.in_time(async {
+            self.reader.write(request.as_bytes()).await;
+            self.reader.response(false).await
+        });
+        let response = answer.await.unwrap_or_else(|error| panic!("no response to `GET {target}`: {error}"));
+        assert_ne!(response.header("connection"), Some("close"), "{response:?}");
+        response
     }
 }
 
