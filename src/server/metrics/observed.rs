@@ -89,7 +89,13 @@ fn shared(shared: &Shared, families: &mut Families<'_>) -> fmt::Result {
     let help = "Questions that the store of limits did not answer.";
     families.counter("limits_store_failures", help, None, [(NONE, shared.failures())])?;
     let (sum, counts) = shared.latency().read();
-    families.histogram("limits_store", "How long answers of the store of limits took.", &Unit::Seconds, sum, &counts)
+    families.histogram(
+        "limits_store",
+        "How long answers of the store of limits took, one in sixteen of them.",
+        &Unit::Seconds,
+        sum,
+        &counts,
+    )
 }
 
 impl Observed {

@@ -444,7 +444,8 @@ async fn two_replicas_on_one_redis_pass_as_many_as_one(kind: Kind) {
             let metric = format!("portcullis_limits_{metric}");
             assert_eq!(gate.metric(&metric).await, Some(value), "{metric}: {}", gate.log());
         }
-        assert!(gate.metric("portcullis_limits_store_seconds_count").await.expect("counted") > 200.0);
+        // The time of one answer in sixteen is counted, and there were hundreds.
+        assert!(gate.metric("portcullis_limits_store_seconds_count").await.expect("counted") >= 1.0);
     }
 }
 
