@@ -147,6 +147,17 @@ async fn redis(server: &Server) {
     let asked = stats.lines().filter(|line| !line.contains("config") && !line.contains("info"));
     let asked: Vec<&str> = asked.filter_map(|line| line.strip_prefix("cmdstat_")?.split(',').next()).collect();
     println!("  commands of 1000 requests (all but evalsha are the script's own): {}", asked.join(" "));
+    let used = async |link: &mut Link| -> u64 {
+        let memory: String = cmd("INFO").arg("memory").query_async(link).await.unwrap();
+        memory.lines().find_map(|line| line.strip_prefix("used_memory:")?.trim().parse().ok()).unwrap()
+    };
+    let before = used(&mut link).await;
+    let slow = Rate::new(20, Duration::from_secs(60), 40).unwrap();
+    for number in 0..100_000 {
+        let bucket = [Bucket { key: format!("per-user,user:keycloak,{}", subject(number)), rate: slow }];
+        assert!(matches!(limits.take(&bucket, NOW).answer().await, Taken::All(..)));
+    }
+    println!("  memory in Redis of each of 100 000 buckets: {} bytes", (used(&mut link).await - before) / 100_000);
     let begun = Instant::now();
     join_all((0..64).map(|_| async {
         for _ in 0..1_000 {
