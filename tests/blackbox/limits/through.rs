@@ -436,7 +436,12 @@ async fn two_replicas_on_one_redis_pass_as_many_as_one(kind: Kind) {
     }
     bursts(&shops).await;
     floods(&shops).await;
-    for Shop { gate, .. } in &shops {
+    for shop in &shops {
+        let gate = &shop.gate;
+        assert!(
+            tallies(std::slice::from_ref(shop), "user").await.iter().sum::<f64>() > 300.0,
+            "half of what was asked"
+        );
         // It was Redis that counted, and each gate has asked it.
         for (metric, value) in
             [("replicas", 2.0), ("fallback", 0.0), ("fallbacks_total", 0.0), ("store_failures_total", 0.0)]
