@@ -41,10 +41,10 @@ const ROUNDS: usize = 41;
 
 fn main() {
     memory();
+    millions();
     let server = Server::start();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(redis(&server));
-    millions();
 }
 
 /// A rate that no run of this uses up.
@@ -79,7 +79,7 @@ fn memory() {
             let client = Ipv4Addr::LOCALHOST.into();
             let mut key = String::with_capacity(96);
             applied.write_key(&Whose { rule: "orders", client, who: Some(who), default_tier: "free" }, &mut key);
-            let bucket = [Bucket { key, rate: *applied.rates.of("free").unwrap() }];
+            let bucket = [Bucket { key, rate: *applied.rates.of("free").unwrap(), takes: true }];
             let portcullis::gate::ports::Taking::Done(Taken::All(..)) = limits.take(&bucket, NOW) else {
                 panic!("taken")
             };
@@ -97,17 +97,20 @@ fn memory() {
 async fn redis(server: &Server) {
     let memory = Arc::new(Memory::new(1_000, [7; 16]));
     let made = || Redis::new(&SecretString::from(server.url()), None, Duration::from_secs(1)).unwrap();
-    let limits = Limits::new(Arc::clone(&memory), Some(Shared::new(made(), memory, OnLoss::Refuse, 1)));
+    let limits = Limits::new(
+        Arc::clone(&memory),
+        Some(Shared::new(made(), Duration::from_millis(100), memory, OnLoss::Refuse, 1)),
+    );
     let script = Script::new(include_str!("../src/limits/buckets.lua"));
     let mut link = made().connect().await.unwrap();
     script.load_async(&mut link).await.unwrap();
-    let bucket = [Bucket { key: format!("per-user,user:keycloak,{}", subject(1)), rate: rate() }];
+    let bucket = [Bucket { key: format!("per-user,user:keycloak,{}", subject(1)), rate: rate(), takes: true }];
     let name = format!("{{portcullis:limits}}:{}", bucket[0].key);
     let (interval, window) = (bucket[0].rate.interval().as_nanos() as u64, bucket[0].rate.window().as_nanos() as u64);
     let bare = |link: &Link| {
         let mut link = link.clone();
         let mut command = Cmd::new();
-        command.arg("EVALSHA").arg(script.get_hash()).arg(1).arg(&*name).arg("take").arg(interval).arg(window);
+        command.arg("EVALSHA").arg(script.get_hash()).arg(1).arg(&*name).arg("take").arg(interval).arg(window).arg(1);
         async move { drop(command.query_async::<Value>(&mut link).await.unwrap()) }
     };
     let ours = || async {
@@ -154,7 +157,7 @@ async fn redis(server: &Server) {
     let before = used(&mut link).await;
     let slow = Rate::new(20, Duration::from_secs(60), 40).unwrap();
     for number in 0..100_000 {
-        let bucket = [Bucket { key: format!("per-user,user:keycloak,{}", subject(number)), rate: slow }];
+        let bucket = [Bucket { key: format!("per-user,user:keycloak,{}", subject(number)), rate: slow, takes: true }];
         assert!(matches!(limits.take(&bucket, NOW).answer().await, Taken::All(..)));
     }
     println!("  memory in Redis of each of 100 000 buckets: {} bytes", (used(&mut link).await - before) / 100_000);
@@ -176,7 +179,7 @@ fn millions() {
     for million in 1..=5 {
         for number in 0..1_000_000 {
             let key = format!("per-user,user:keycloak,{}", subject(million * 1_000_000 + number));
-            memory.take(&[Bucket { key, rate }], NOW);
+            memory.take(&[Bucket { key, rate, takes: true }], NOW);
         }
         println!(
             "  {million} 000 000 users: {} buckets, {:.0} MiB more, {} displaced",

@@ -133,7 +133,7 @@ impl Gate {
             ControlFlow::Break(Ok(grant)) => {
                 let rule = Arc::clone(grant.rule());
                 let mut turn = Turn::new(&*self.limiter, purpose, in_force, &rule, ask, now);
-                let admitted = turn.stranger().await;
+                let admitted = turn.preflight().await;
                 turn.end(admitted.map(|()| grant))
             }
             ControlFlow::Break(Err(refusal)) => Err(refusal),

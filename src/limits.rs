@@ -12,7 +12,7 @@ use crate::gate::Limiter;
 use crate::gate::ports::{Bucket, KeptBy, Taken, Taking};
 use crate::policy::limit::Level;
 use memory::Memory;
-use shared::{Shared, What};
+use shared::Shared;
 
 /// The buckets.
 #[derive(Debug)]
@@ -60,14 +60,7 @@ impl Limiter for Limits {
     fn take<'a>(&'a self, buckets: &'a [Bucket], now: UnixTime) -> Taking<'a> {
         match &self.shared {
             None => Taking::Done(self.memory.take(buckets, now)),
-            Some(shared) => shared.ask(What::Take, buckets, now),
-        }
-    }
-
-    fn look<'a>(&'a self, buckets: &'a [Bucket], now: UnixTime) -> Taking<'a> {
-        match &self.shared {
-            None => Taking::Done(self.memory.look(buckets, now)),
-            Some(shared) => shared.ask(What::Look, buckets, now),
+            Some(shared) => shared.take(buckets, now),
         }
     }
 
@@ -90,10 +83,6 @@ pub struct Unlimited;
 impl Limiter for Unlimited {
     fn take<'a>(&'a self, _: &'a [Bucket], _: UnixTime) -> Taking<'a> {
         Taking::Done(Taken::All(smallvec::SmallVec::new(), KeptBy::Nobody))
-    }
-
-    fn look<'a>(&'a self, buckets: &'a [Bucket], now: UnixTime) -> Taking<'a> {
-        self.take(buckets, now)
     }
 
     fn give_back(&self, _: &[Bucket], _: KeptBy, _: UnixTime) {}

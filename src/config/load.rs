@@ -185,6 +185,7 @@ fn assemble(settings: SettingsFile, parts: Parts, compiled: Compiled, source: So
     warnings.extend(policy.warnings.iter().map(|warning| format!("{}: {warning}", settings.policy.display())));
     let unusable = || source.report("trusted_proxies cannot be used");
     let trusted_proxies = trusted_proxies.ok_or_else(unusable)?;
+    warnings.extend(limits::forgetful(&settings, &policy));
     let max_bytes = settings.stores.verified_tokens.max_mebibytes.saturating_mul(1024 * 1024);
     let cache = TokenCache::new(max_bytes, random(&source)?);
     let keys = Arc::new(KeyStore::new(keys));

@@ -163,14 +163,18 @@ impl Authenticator {
         now: UnixTime,
     ) -> Result<Arc<Proven>, Reason> {
         let name = self.cache.name(token);
-        if let Some(proven) = self.cache.get(name) {
-            if proven.kept.is(kept) && self.still_holds(&proven, now) {
+        let earlier = self.cache.get(name);
+        if let Some(proven) = &earlier {
+            if proven.kept.is(kept) && self.still_holds(proven, now) {
                 proven.lifetime.check(now)?;
-                return Ok(proven);
+                return Ok(Arc::clone(proven));
             }
             self.cache.forget(name);
         }
-        toll.pay().await?;
+        // Who was known a moment ago is no stranger because a key or the policy has changed.
+        if earlier.is_none() {
+            toll.pay().await?;
+        }
         let proven = Arc::new(self.prove(token, kept, now).await?);
         self.cache.put(name, Arc::clone(&proven));
         Ok(proven)

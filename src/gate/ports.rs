@@ -118,10 +118,7 @@ pub trait Limiter: std::fmt::Debug + Send + Sync {
     /// Takes a token from each of the buckets, or from none of them.
     fn take<'a>(&'a self, buckets: &'a [Bucket], now: UnixTime) -> Taking<'a>;
 
-    /// Looks how full they are, as if a token were taken, and takes none.
-    fn look<'a>(&'a self, buckets: &'a [Bucket], now: UnixTime) -> Taking<'a>;
-
-    /// Gives a token back to each, which [`Limiter::take`] took from there. Nobody waits for it.
+    /// Gives a token back to each from which [`Limiter::take`] took one. Nobody waits for it.
     fn give_back(&self, buckets: &[Bucket], kept: KeptBy, now: UnixTime);
 }
 
@@ -132,6 +129,8 @@ pub struct Bucket {
     pub key: String,
     /// How it fills.
     pub rate: Rate,
+    /// Whether a token is taken. Otherwise it is only looked at: there must be one.
+    pub takes: bool,
 }
 
 /// Where buckets were, of a store that has a second place for them.

@@ -76,6 +76,7 @@ pub(super) struct Turn<'a> {
     held: SmallVec<[Held<'a>; 2]>,
     empty: Option<Box<Metered>>,
     has_paid: bool,
+    has_failed: bool,
 }
 
 /// A bucket from which a token was taken.
@@ -98,7 +99,19 @@ impl<'a> Turn<'a> {
         now: UnixTime,
     ) -> Self {
         let limits: &[Applied] = if ask.step == Step::Authorize { &[] } else { &rule.limits };
-        Self { limiter, purpose, in_force, rule, ask, now, limits, held: SmallVec::new(), empty: None, has_paid: false }
+        Self {
+            limiter,
+            purpose,
+            in_force,
+            rule,
+            ask,
+            now,
+            limits,
+            held: SmallVec::new(),
+            empty: None,
+            has_paid: false,
+            has_failed: false,
+        }
     }
 
     /// Lets somebody through whom nobody knows.
@@ -107,6 +120,15 @@ impl<'a> Turn<'a> {
     /// The refusal, if a bucket is empty or nobody knows.
     pub(super) async fn stranger(&mut self) -> Result<(), Refusal> {
         let taken = self.take(|applied| applied.limit.counts != Counts::Failures, None).await;
+        taken.map_err(|reason| self.refusal(reason, None))
+    }
+
+    /// Lets the question of a browser through that comes before a request, which is counted then. From what is somebody's it takes nothing.
+    ///
+    /// # Errors
+    /// As of [`Turn::stranger`].
+    pub(super) async fn preflight(&mut self) -> Result<(), Refusal> {
+        let taken = self.take(|applied| applied.is_early() && applied.limit.counts != Counts::Failures, None).await;
         taken.map_err(|reason| self.refusal(reason, None))
     }
 
@@ -126,7 +148,10 @@ impl<'a> Turn<'a> {
             Class::Unauthenticated if reason == Reason::NoCredential => {
                 self.take(|applied| applied.is_early() && applied.limit.counts != Counts::Failures, None).await
             }
-            Class::Unauthenticated | Class::AmbiguousCredential => self.pay().await,
+            Class::Unauthenticated | Class::AmbiguousCredential => {
+                self.has_failed = true;
+                self.take(Applied::is_early, None).await
+            }
             Class::Unable => {
                 // It was not the asker's fault.
                 self.give_back(|applied| applied.limit.counts != Counts::Requests);
@@ -138,16 +163,16 @@ impl<'a> Turn<'a> {
     }
 
     /// Ends it: what was taken is counted, and told if the policy says so.
-    pub(super) fn end(self, decision: Decision) -> Decision {
+    pub(super) fn end(mut self, decision: Decision) -> Decision {
+        let held = std::mem::take(&mut self.held);
         if self.purpose == Purpose::Answer {
             let tallies = &self.in_force.tallies;
-            self.held.iter().for_each(|held| tallies.count(held.applied, |tally| &tally.allowed));
+            held.iter().for_each(|held| tallies.count(held.applied, |tally| &tally.allowed));
         }
         if self.limits.is_empty() || !self.in_force.policy.limit_headers.on_allow {
             return decision;
         }
-        let metered = self
-            .held
+        let metered = held
             .into_iter()
             .filter_map(|held| Some(Metered { limit: Arc::clone(&held.applied.limit), level: held.level? }));
         decision.map(|grant| grant.telling(metered.collect()))
@@ -169,23 +194,22 @@ impl<'a> Turn<'a> {
                 // Longer than nearly all of them, so that it does not grow while it is written.
                 let mut key = String::with_capacity(96);
                 applied.write_key(&whose, &mut key);
+                // Whether it fails is not known before: until then there must only be one.
+                let counts = applied.limit.counts != Counts::Failures || self.has_failed;
                 asked.push(applied);
-                buckets.push(Bucket { key, rate: *rate });
+                buckets.push(Bucket { key, rate: *rate, takes: counts && self.purpose == Purpose::Answer });
             }
         }
         if asked.is_empty() {
             return Ok(());
         }
-        let taking = match self.purpose {
-            Purpose::Answer => self.limiter.take(&buckets, self.now),
-            Purpose::Explain => self.limiter.look(&buckets, self.now),
-        };
-        match taking.answer().await {
+        match self.limiter.take(&buckets, self.now).answer().await {
             Taken::All(levels, by) => {
-                let held = asked.into_iter().zip(buckets).enumerate();
+                let each = asked.into_iter().zip(buckets).enumerate();
                 let held =
-                    held.map(|(i, (applied, bucket))| Held { applied, bucket, level: levels.get(i).copied(), by });
-                self.held.extend(held);
+                    each.map(|(i, (applied, bucket))| Held { applied, bucket, level: levels.get(i).copied(), by });
+                self.held
+                    .extend(held.filter(|held| held.applied.limit.counts != Counts::Failures || held.bucket.takes));
                 Ok(())
             }
             Taken::Empty(which, level) => {
@@ -211,7 +235,7 @@ impl<'a> Turn<'a> {
         while let Some(held) = self.held.get(i) {
             if which(held.applied) {
                 let held = self.held.swap_remove(i);
-                if self.purpose == Purpose::Answer {
+                if held.bucket.takes {
                     self.limiter.give_back(std::slice::from_ref(&held.bucket), held.by, self.now);
                 }
             } else {
@@ -222,6 +246,13 @@ impl<'a> Turn<'a> {
 
     fn refusal(&mut self, reason: Reason, principal: Option<&Arc<Principal>>) -> Refusal {
         Refusal { metered: self.empty.take(), principal: principal.cloned(), ..Refusal::under(self.rule, reason) }
+    }
+}
+
+/// A decision that is given up, by its deadline or because the client has left, has cost nobody anything.
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.give_back(|_| true);
     }
 }
 

@@ -15,7 +15,7 @@ use smallvec::SmallVec;
 
 use crate::clock::UnixTime;
 use crate::gate::ports::{Bucket, KeptBy, Taken};
-use crate::policy::limit::rate::FullAt;
+use crate::policy::limit::rate::Fill;
 use crate::policy::limit::{Level, Rate};
 
 /// How many maps there are, each with a lock of its own: many more than threads, so that two seldom meet.
@@ -42,12 +42,12 @@ pub struct Memory {
 /// The buckets under one lock. The table is asked by the name itself, which is a hash already; and it can be looked at anywhere.
 type Shard = HashTable<Entry>;
 
-/// A bucket: a hash of its name, and when it is full. Of a million names two meet with a probability of 1 in 37 million, and then share a
+/// A bucket: a hash of its name, and how full it is. Of a million names two meet with a probability of 1 in 37 million, and then share a
 /// bucket.
 #[derive(Debug, Clone, Copy)]
 struct Entry {
     name: u64,
-    full_at: FullAt,
+    fill: Fill,
 }
 
 impl std::fmt::Debug for Memory {
@@ -68,53 +68,42 @@ impl Memory {
         }
     }
 
-    /// Takes a token from each, or from none.
+    /// Takes a token from each, or from none; from those that are only looked at none, but it must be there.
     pub fn take(&self, buckets: &[Bucket], now: UnixTime) -> Taken {
         let mut levels: SmallVec<[Level; 2]> = SmallVec::new();
         for (i, bucket) in buckets.iter().enumerate() {
-            match self.change(bucket, now, |full_at| bucket.rate.take(full_at, now)) {
-                Ok(full_at) => levels.push(bucket.rate.level(full_at, now)),
-                Err(_) => {
+            let taken = if bucket.takes {
+                self.change(bucket, now, |fill| bucket.rate.take(fill, now))
+            } else {
+                let fill = self.fill(bucket);
+                bucket.rate.take(fill, now).and(Ok(fill))
+            };
+            match taken {
+                Ok(fill) => levels.push(bucket.rate.level(fill, now)),
+                Err(fill) => {
                     self.give_back(buckets.get(..i).unwrap_or_default(), now);
-                    let level = bucket.rate.level(self.full_at(bucket), now);
-                    // Another one may be emptier. Should one have filled meanwhile, this one was empty all the same.
-                    let emptiest = self.look(buckets, now);
-                    return if matches!(emptiest, Taken::Empty(..)) { emptiest } else { Taken::Empty(i, level) };
+                    let rest = buckets.iter().enumerate().skip(i.saturating_add(1));
+                    let others = rest.map(|(i, other)| (i, other.rate.level(self.fill(other), now)));
+                    let first = (i, bucket.rate.level(fill, now));
+                    // Whoever is told to wait must not find another one empty then.
+                    let (i, level) =
+                        others.fold(first, |one, other| if other.1.next_in > one.1.next_in { other } else { one });
+                    return Taken::Empty(i, level);
                 }
             }
         }
         Taken::All(levels, KeptBy::Memory)
     }
 
-    /// What taking would come to, and how full they would be.
-    pub fn look(&self, buckets: &[Bucket], now: UnixTime) -> Taken {
-        let mut emptiest: Option<(usize, Level)> = None;
-        let mut levels: SmallVec<[Level; 2]> = SmallVec::new();
-        for (i, bucket) in buckets.iter().enumerate() {
-            let full_at = self.full_at(bucket);
-            match bucket.rate.take(full_at, now) {
-                Ok(next) => levels.push(bucket.rate.level(next, now)),
-                Err(_) => {
-                    let level = bucket.rate.level(full_at, now);
-                    if emptiest.is_none_or(|(_, other)| level.next_in > other.next_in) {
-                        emptiest = Some((i, level));
-                    }
-                }
-            }
-        }
-        emptiest.map_or(Taken::All(levels, KeptBy::Memory), |(i, level)| Taken::Empty(i, level))
-    }
-
     /// How full each is now.
     pub fn levels(&self, buckets: &[Bucket], now: UnixTime) -> Vec<Level> {
-        buckets.iter().map(|bucket| bucket.rate.level(self.full_at(bucket), now)).collect()
+        buckets.iter().map(|bucket| bucket.rate.level(self.fill(bucket), now)).collect()
     }
 
-    /// Gives a token back to each.
+    /// Gives a token back to each from which one was taken.
     pub fn give_back(&self, buckets: &[Bucket], now: UnixTime) {
-        for bucket in buckets {
-            let given: Result<FullAt, ()> = self.change(bucket, now, |full_at| Ok(bucket.rate.give_back(full_at)));
-            given.ok();
+        for bucket in buckets.iter().filter(|bucket| bucket.takes) {
+            self.change(bucket, now, |fill| Ok(bucket.rate.give_back(fill, now))).ok();
         }
     }
 
@@ -136,45 +125,48 @@ impl Memory {
         self.displaced.load(Ordering::Relaxed)
     }
 
-    fn full_at(&self, bucket: &Bucket) -> FullAt {
+    fn fill(&self, bucket: &Bucket) -> Fill {
         let (shard, name) = self.place(&bucket.key);
-        shard
-            .and_then(|shard| locked(shard).find(name, |entry| entry.name == name).map(|entry| entry.full_at))
-            .unwrap_or(FULL)
+        let found = shard.and_then(|shard| locked(shard).find(name, |entry| entry.name == name).copied());
+        found.map_or(Fill::FULL, |entry| entry.fill)
     }
 
-    fn change<E>(
+    /// Changes a bucket, and remembers what comes of it either way.
+    fn change(
         &self,
         bucket: &Bucket,
         now: UnixTime,
-        change: impl Fn(FullAt) -> Result<FullAt, E>,
-    ) -> Result<FullAt, E> {
-        let (Some(shard), name) = self.place(&bucket.key) else { return change(FULL) };
+        change: impl Fn(Fill) -> Result<Fill, Fill>,
+    ) -> Result<Fill, Fill> {
+        let (Some(shard), name) = self.place(&bucket.key) else { return change(Fill::FULL) };
         let mut shard = locked(shard);
         if let Some(entry) = shard.find_mut(name, |entry| entry.name == name) {
-            entry.full_at = change(entry.full_at)?;
-            return Ok(entry.full_at);
+            let changed = change(entry.fill);
+            entry.fill = changed.unwrap_or_else(|fill| fill);
+            return changed;
         }
         forget(&mut shard, now);
-        let start = if shard.len() < self.max_of_shard { FULL } else { self.displace(&mut shard, &bucket.rate, now) };
-        let full_at = change(start)?;
-        shard.insert_unique(name, Entry { name, full_at }, |entry| entry.name);
-        Ok(full_at)
+        let is_full = shard.len() >= self.max_of_shard;
+        let start = if is_full { self.displace(&mut shard, &bucket.rate, now) } else { Fill::FULL };
+        let changed = change(start);
+        let fill = changed.unwrap_or_else(|fill| fill);
+        shard.insert_unique(name, Entry { name, fill }, |entry| entry.name);
+        changed
     }
 
     /// Makes room, and tells how full a bucket with this rate begins.
-    fn displace(&self, shard: &mut Shard, rate: &Rate, now: UnixTime) -> FullAt {
+    fn displace(&self, shard: &mut Shard, rate: &Rate, now: UnixTime) -> Fill {
         let sample = (0..SAMPLE).filter_map(|_| anywhere(shard));
-        let fullest = sample.filter_map(|i| Some((shard.get_bucket(i)?.full_at, i))).min();
-        let Some((full_at, i)) = fullest else { return FULL };
+        let fullest = sample.filter_map(|i| Some((shard.get_bucket(i)?.fill, i))).min();
+        let Some((fill, i)) = fullest else { return Fill::FULL };
         if let Ok(entry) = shard.get_bucket_entry(i) {
             entry.remove();
         }
-        if full_at.is_past(now) {
-            return FULL;
+        if fill.is_full(now) {
+            return Fill::FULL;
         }
         self.displaced.fetch_add(1, Ordering::Relaxed);
-        full_at.min(rate.with_one_token(now))
+        rate.inherit(fill, now)
     }
 
     fn place(&self, key: &str) -> (Option<&Mutex<Shard>>, u64) {
@@ -190,7 +182,7 @@ impl Memory {
 fn forget(shard: &mut Shard, now: UnixTime) {
     for _ in 0..LOOKED_AT {
         let found = anywhere(shard).and_then(|i| shard.get_bucket_entry(i).ok());
-        if let Some(entry) = found.filter(|entry| entry.get().full_at.is_past(now)) {
+        if let Some(entry) = found.filter(|entry| entry.get().fill.is_full(now)) {
             entry.remove();
         }
     }
@@ -206,9 +198,6 @@ fn anywhere(shard: &Shard) -> Option<usize> {
     (0..TRIES).map(|_| fastrand::usize(..places)).find(|i| shard.get_bucket(*i).is_some())
 }
 
-/// A bucket of which nothing is known.
-const FULL: FullAt = FullAt(i64::MIN);
-
 /// Nobody panics while he holds the lock; if somebody did all the same, what he had written is as good as before.
 fn locked(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
     shard.lock().unwrap_or_else(PoisonError::into_inner)
@@ -223,7 +212,7 @@ mod tests {
     const START: UnixTime = UnixTime::from_secs(1_700_000_000);
 
     fn bucket(key: &str, rate: Rate) -> Bucket {
-        Bucket { key: key.to_owned(), rate }
+        Bucket { key: key.to_owned(), rate, takes: true }
     }
 
     fn rate(tokens: u32, burst: u32) -> Rate {
@@ -245,7 +234,7 @@ mod tests {
         assert_eq!(taken(&memory, &[wide], START, 20), 7, "what was refused cost the other one nothing");
         memory.give_back(std::slice::from_ref(&narrow), START);
         assert_eq!(memory.levels(std::slice::from_ref(&narrow), START)[0].left, 1);
-        assert!(matches!(memory.look(std::slice::from_ref(&narrow), START), Taken::All(..)));
+        assert!(matches!(memory.take(&[Bucket { takes: false, ..narrow.clone() }], START), Taken::All(..)));
         assert_eq!(taken(&memory, &[narrow], START, 5), 1, "looking takes nothing");
     }
 
@@ -274,11 +263,16 @@ mod tests {
         let memory = Memory::new(6_400, [1; 16]);
         let greedy = [bucket("greedy", rate(1, 40))];
         assert_eq!(taken(&memory, &greedy, START, 99), 40);
-        for i in 0..100_000 {
+        for i in 0..200_000 {
             memory.take(&[bucket(&format!("other {i}"), rate(1, 40))], START);
         }
-        assert!(memory.len() <= 6_400 && memory.displaced() > 90_000, "{memory:?}");
+        assert!(memory.len() <= 6_400 && memory.displaced() > 190_000, "{memory:?}");
         assert_eq!(taken(&memory, &greedy, START, 99), 0, "the emptiest is not forgotten");
+        // Who asks for six times as many buckets as there are tokens in all of them does forget it; and then one token is in it.
+        for i in 200_000..400_000 {
+            memory.take(&[bucket(&format!("other {i}"), rate(1, 40))], START);
+        }
+        assert!(taken(&memory, &greedy, START, 99) <= 1);
         // Who comes into a full table begins as full as who went, and with one token at least.
         let newcomers = (0..100).map(|i| taken(&memory, &[bucket(&format!("new {i}"), rate(1, 40))], START, 99));
         let got: Vec<usize> = newcomers.collect();

@@ -4,6 +4,9 @@
 //! silent for the time-out, it counts as lost at once, so that one request waits and the others do not; a task that asks it all the time
 //! says when it is back.
 
+mod line;
+mod pulse;
+
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,7 +15,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use deadpool_redis::redis::{Cmd, ErrorKind, Script, ServerErrorKind, Value};
 use smallvec::SmallVec;
 use thread_local::ThreadLocal;
-use tokio::sync::OnceCell;
+use tokio::sync::{Notify, OnceCell};
 
 use super::latency::Latency;
 use super::memory::Memory;
@@ -20,31 +23,16 @@ use crate::clock::UnixTime;
 use crate::gate::ports::{BoxFuture, Bucket, KeptBy, Taken, Taking};
 use crate::policy::limit::Level;
 use crate::redis::{Failure, Link, Redis};
+use line::{Line, Place, patiently};
 
 /// With what every key begins: one hash tag, so that one script can judge all buckets of a request in a cluster, too.
 const PREFIX: &str = "{portcullis:limits}:";
 
-/// The set of living replicas.
-const REPLICAS: &str = "{portcullis:limits}:replicas";
-
 /// The longest name of a bucket that is a key as it is; what is longer (a claim may be) is one by its hash.
 const MAX_NAME_BYTES: usize = 200;
 
-/// How often a replica tells that it lives.
-const BEATS_EVERY: Duration = Duration::from_secs(1);
-
-/// How often a lost Redis is asked whether it is back.
-const ASKED_EVERY: Duration = Duration::from_millis(250);
-
-/// For how long a replica counts that tells nothing any more: as long as four beats that came late or were lost.
-const LIVES_FOR: Duration = Duration::from_secs(5);
-
 /// Of so many answers the time of one is measured.
 const MEASURED: u8 = 16;
-
-/// For so long fewer replicas must be counted before there are fewer: a Redis that was emptied hears of each of them within a beat and a
-/// connection, and who believed the first count would take all of the others' shares.
-const FEWER_AFTER: Duration = Duration::from_secs(3);
 
 /// What happens while Redis is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,18 +59,10 @@ impl OnLoss {
 
 /// What is asked of buckets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum What {
+enum What {
     Take,
-    Look,
     Give,
     Read,
-}
-
-/// The connection of one thread, or the making of it, and after how many losses it was made.
-#[derive(Clone, Default)]
-struct Place {
-    link: Arc<OnceCell<Link>>,
-    losses: u64,
 }
 
 /// The store.
@@ -99,6 +79,9 @@ pub struct Shared {
     on_loss: OnLoss,
     name: String,
     is_lost: AtomicBool,
+    /// Told when it is lost.
+    noticed: Notify,
+    timeout: Duration,
     replicas: AtomicU32,
     failures: AtomicU64,
     alone: AtomicU64,
@@ -112,9 +95,10 @@ impl std::fmt::Debug for Shared {
 }
 
 impl Shared {
-    /// The buckets in `redis`, with `memory` beside it. Until the replicas have been counted there are `replicas`.
+    /// The buckets in `redis`, with `memory` beside it. It counts as lost when nothing comes on a connection for `timeout`; the time-out of
+    /// `redis` itself is a longer one. Until the replicas have been counted there are `replicas`.
     #[must_use]
-    pub fn new(redis: Redis, memory: Arc<Memory>, on_loss: OnLoss, replicas: u32) -> Self {
+    pub fn new(redis: Redis, timeout: Duration, memory: Arc<Memory>, on_loss: OnLoss, replicas: u32) -> Self {
         Self {
             redis,
             links: ThreadLocal::new(),
@@ -125,6 +109,8 @@ impl Shared {
             on_loss,
             name: format!("{:032x}", fastrand::u128(..)),
             is_lost: AtomicBool::new(false),
+            noticed: Notify::new(),
+            timeout,
             replicas: AtomicU32::new(replicas.max(1)),
             failures: AtomicU64::new(0),
             alone: AtomicU64::new(0),
@@ -168,20 +154,21 @@ impl Shared {
         &self.latency
     }
 
-    pub(super) fn ask<'a>(&'a self, what: What, buckets: &'a [Bucket], now: UnixTime) -> Taking<'a> {
+    pub(super) fn take<'a>(&'a self, buckets: &'a [Bucket], now: UnixTime) -> Taking<'a> {
+        let losses = self.losses.load(Ordering::Relaxed);
         if self.is_lost() {
-            return Taking::Done(self.judge_alone(what, buckets, now));
+            return Taking::Done(self.take_alone(buckets, now));
         }
         Taking::Later(Box::pin(async move {
-            match self.answer(what, buckets).await {
+            match self.answer(What::Take, buckets).await {
                 Ok((0, levels)) => Taken::All(levels, KeptBy::Shared),
                 Ok((place, levels)) => {
                     let empty = place.checked_sub(1).and_then(|i| Some((i, *levels.get(i)?)));
                     empty.map_or(Taken::Unknown, |(i, level)| Taken::Empty(i, level))
                 }
                 Err(failure) => {
-                    self.lose(&failure);
-                    self.judge_alone(what, buckets, now)
+                    self.lose(&failure, losses);
+                    self.take_alone(buckets, now)
                 }
             }
         }))
@@ -189,13 +176,14 @@ impl Shared {
 
     /// How full buckets are; none if Redis does not say.
     pub(super) async fn levels(&self, buckets: &[Bucket]) -> Option<Vec<Level>> {
+        let losses = self.losses.load(Ordering::Relaxed);
         if self.is_lost() || buckets.is_empty() {
             return None;
         }
         match self.answer(What::Read, buckets).await {
             Ok((_, levels)) => Some(levels.into_vec()),
             Err(failure) => {
-                self.lose(&failure);
+                self.lose(&failure, losses);
                 None
             }
         }
@@ -203,9 +191,12 @@ impl Shared {
 
     pub(super) fn give_back(self: &Arc<Self>, buckets: &[Bucket]) {
         let (store, buckets) = (Arc::clone(self), buckets.to_vec());
-        tokio::spawn(async move {
+        // A thread that ends drops its decisions when nothing runs there any more.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        runtime.spawn(async move {
+            let losses = store.losses.load(Ordering::Relaxed);
             if let Err(failure) = store.answer(What::Give, &buckets).await {
-                store.lose(&failure);
+                store.lose(&failure, losses);
             }
         });
     }
@@ -213,16 +204,16 @@ impl Shared {
     /// This replica's share of buckets.
     pub(super) fn share(&self, buckets: &[Bucket]) -> Vec<Bucket> {
         let replicas = self.replicas();
-        buckets.iter().map(|one| Bucket { key: one.key.clone(), rate: one.rate.share(replicas) }).collect()
+        let share = |one: &Bucket| Bucket { key: one.key.clone(), rate: one.rate.share(replicas), takes: one.takes };
+        buckets.iter().map(share).collect()
     }
 
-    fn judge_alone(&self, what: What, buckets: &[Bucket], now: UnixTime) -> Taken {
+    fn take_alone(&self, buckets: &[Bucket], now: UnixTime) -> Taken {
         self.alone.fetch_add(1, Ordering::Relaxed);
         match self.on_loss {
             OnLoss::Refuse => Taken::Unknown,
             OnLoss::Allow => Taken::All(SmallVec::new(), KeptBy::Nobody),
-            OnLoss::Local if what == What::Take => self.memory.take(&self.share(buckets), now),
-            OnLoss::Local => self.memory.look(&self.share(buckets), now),
+            OnLoss::Local => self.memory.take(&self.share(buckets), now),
         }
     }
 
@@ -230,19 +221,19 @@ impl Shared {
     async fn answer(&self, what: What, buckets: &[Bucket]) -> Result<(usize, SmallVec<[Level; 2]>), Failure> {
         let place = self.links.get_or_default();
         let losses = self.losses.load(Ordering::Relaxed);
-        let link = {
+        let line = {
             let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
             if place.losses != losses {
                 *place = Place { losses, ..Place::default() };
             }
-            Arc::clone(&place.link)
+            Arc::clone(&place.line)
         };
-        let answer = self.answer_on(&link, what, buckets).await;
+        let answer = self.answer_on(&line, what, buckets).await;
         if answer.is_err() {
             // What it still answers belongs to questions that nobody waits for.
             let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
-            if Arc::ptr_eq(&place.link, &link) {
-                place.link = Arc::default();
+            if Arc::ptr_eq(&place.line, &line) {
+                place.line = Arc::default();
             }
         }
         answer
@@ -250,18 +241,18 @@ impl Shared {
 
     async fn answer_on(
         &self,
-        cell: &OnceCell<Link>,
+        line: &Line,
         what: What,
         buckets: &[Bucket],
     ) -> Result<(usize, SmallVec<[Level; 2]>), Failure> {
-        let mut link = match cell.get() {
+        let mut link = match line.link.get() {
             Some(link) => link.clone(),
-            None => self.connected(cell).await?,
+            None => self.connected(&line.link).await?,
         };
         let command = self.command(what, buckets);
         // To read the clock twice costs as much as the rest of this together.
         let begun = fastrand::u8(..).is_multiple_of(MEASURED).then(Instant::now);
-        let value = match command.query_async::<Value>(&mut link).await {
+        let value = match patiently(self.timeout, &line.answers, command.query_async::<Value>(&mut link)).await? {
             // A Redis that was started again, or exchanged, does not know the script.
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
                 self.taught(&command, &mut link).await?
@@ -278,13 +269,17 @@ impl Shared {
     /// is what else is seldom needed: the future of each request would be ten times as large, and it is moved.
     fn connected<'a>(&'a self, cell: &'a OnceCell<Link>) -> BoxFuture<'a, Result<Link, Failure>> {
         let connect = || async {
-            if self.is_lost() {
-                Err(Failure("it was lost a moment ago".to_owned()))
-            } else {
-                self.redis.connect().await
-            }
+            if self.is_lost() { Err(Failure("it was lost a moment ago".to_owned())) } else { self.connect().await }
         };
         Box::pin(async move { cell.get_or_try_init(connect).await.cloned() })
+    }
+
+    /// Connects. That is several questions, and the first ones of a busy thread.
+    async fn connect(&self) -> Result<Link, Failure> {
+        let within = self.timeout.saturating_mul(2);
+        tokio::time::timeout(within, self.redis.connect())
+            .await
+            .unwrap_or_else(|_| Err(Failure(format!("no connection within {within:?}"))))
     }
 
     /// Teaches Redis the script, and asks again.
@@ -296,7 +291,7 @@ impl Shared {
     }
 
     fn command(&self, what: What, buckets: &[Bucket]) -> Cmd {
-        let mut command = Cmd::with_capacity(buckets.len().saturating_mul(3).saturating_add(4), 160);
+        let mut command = Cmd::with_capacity(buckets.len().saturating_mul(4).saturating_add(4), 160);
         command.arg("EVALSHA").arg(self.buckets.get_hash()).arg(buckets.len());
         let mut key = String::with_capacity(128);
         for bucket in buckets {
@@ -312,85 +307,26 @@ impl Shared {
         }
         command.arg(match what {
             What::Take => "take",
-            What::Look => "look",
             What::Give => "give",
             What::Read => "read",
         });
         for bucket in buckets {
-            command.arg(nanos(bucket.rate.interval())).arg(nanos(bucket.rate.window()));
+            command.arg(nanos(bucket.rate.interval())).arg(nanos(bucket.rate.window())).arg(u8::from(bucket.takes));
         }
         command
     }
 
-    fn lose(&self, failure: &Failure) {
+    /// Counts a failure of a question that was put after so many losses. One of before says nothing of now.
+    fn lose(&self, failure: &Failure, losses: u64) {
         self.failures.fetch_add(1, Ordering::Relaxed);
-        if !self.is_lost.swap(true, Ordering::Relaxed) {
-            self.losses.fetch_add(1, Ordering::Relaxed);
-            let (on_loss, replicas) = (self.on_loss, self.replicas());
-            tracing::warn!(error = %failure, on_loss = on_loss.name(), replicas, "the store of limits does not answer");
+        let next = losses.wrapping_add(1);
+        if self.is_lost() || self.losses.compare_exchange(losses, next, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+            return;
         }
-    }
-
-    /// Asks for the first time: how many replicas there are, and whether it answers at all.
-    pub async fn begin(&self) {
-        self.beat_on(&mut None, &mut Instant::now()).await;
-    }
-
-    /// Tells that this replica lives, counts the others, and notices when a lost Redis is back; for ever.
-    pub async fn keep(self: Arc<Self>) {
-        let (mut link, mut enough) = (None, Instant::now());
-        loop {
-            self.beat_on(&mut link, &mut enough).await;
-            tokio::time::sleep(if self.is_lost() { ASKED_EVERY } else { BEATS_EVERY }).await;
-        }
-    }
-
-    /// Tells that this replica is gone, as far as somebody hears it.
-    pub async fn leave(&self) {
-        let gone = async {
-            let mut link = self.redis.connect().await.ok()?;
-            Cmd::new().arg("ZREM").arg(REPLICAS).arg(&self.name).query_async::<Value>(&mut link).await.ok()
-        };
-        gone.await;
-    }
-
-    /// Beats once. `enough` is when as many replicas as are believed to be were counted last.
-    async fn beat_on(&self, place: &mut Option<Link>, enough: &mut Instant) {
-        match self.beaten(place).await {
-            Ok(counted) => {
-                if counted >= self.replicas() {
-                    *enough = Instant::now();
-                }
-                if counted >= self.replicas() || enough.elapsed() > FEWER_AFTER {
-                    self.replicas.store(counted.max(1), Ordering::Relaxed);
-                }
-                let replicas = self.replicas();
-                if self.is_lost.swap(false, Ordering::Relaxed) {
-                    tracing::info!(replicas, "the store of limits answers again");
-                }
-            }
-            Err(failure) => {
-                *place = None;
-                *enough = Instant::now();
-                self.lose(&failure);
-            }
-        }
-    }
-
-    async fn beaten(&self, place: &mut Option<Link>) -> Result<u32, Failure> {
-        let mut link = match place.take() {
-            Some(link) => link,
-            None => self.redis.connect().await?,
-        };
-        let mut call = self.beat.prepare_invoke();
-        call.key(REPLICAS).arg(&self.name).arg(u64::try_from(LIVES_FOR.as_millis()).unwrap_or(u64::MAX));
-        let replicas: u32 = call.invoke_async(&mut link).await?;
-        // That it answers the one does not mean that it answers the other: without rights, or memory, it is no store of limits.
-        let mut call = self.buckets.prepare_invoke();
-        call.key(format!("{PREFIX}probe:{}", self.name)).arg("take").arg(1_000_000).arg(1_000_000);
-        let _: Value = call.invoke_async(&mut link).await?;
-        *place = Some(link);
-        Ok(replicas)
+        self.is_lost.store(true, Ordering::Relaxed);
+        self.noticed.notify_one();
+        let (on_loss, replicas) = (self.on_loss.name(), self.replicas());
+        tracing::warn!(error = %failure, on_loss, replicas, "the store of limits does not answer");
     }
 }
 
@@ -422,7 +358,8 @@ mod tests {
     fn what_each_request_waits_for_is_small() {
         let url = secrecy::SecretString::from("redis://127.0.0.1:1");
         let redis = Redis::new(&url, None, Duration::from_secs(1)).expect("a URL");
-        let shared = Shared::new(redis, Arc::new(Memory::new(1_000, [7; 16])), OnLoss::Refuse, 1);
+        let shared =
+            Shared::new(redis, Duration::from_secs(1), Arc::new(Memory::new(1_000, [7; 16])), OnLoss::Refuse, 1);
         let bytes = size_of_val(&shared.answer(What::Take, &[]));
         assert!(bytes < 1024, "{bytes} bytes");
     }

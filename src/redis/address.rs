@@ -57,8 +57,12 @@ pub(super) fn read(url: &str) -> Result<Place, String> {
         Some(kind) => (kind, true),
         None => (scheme.strip_prefix("redis").ok_or(NO_URL)?, false),
     };
-    if url.ends_with("#insecure") {
+    // A URL's reader passes over tabs and line feeds, and so over one inside of the word.
+    if rest.split_once('#').is_some_and(|(_, behind)| behind.replace(['\t', '\n', '\r'], "") == "insecure") {
         return Err("a certificate that nobody checks protects from nobody; name ca_file".to_owned());
+    }
+    if rest.contains('#') {
+        return Err("it has a #; in a user or a password that is %23".to_owned());
     }
     let shape = match kind {
         "" => Shape::One(Box::new(url.into_connection_info().map_err(|_| NO_URL)?)),
@@ -112,9 +116,6 @@ struct Parts<'a> {
 
 impl<'a> Parts<'a> {
     fn of(rest: &'a str) -> Result<Self, String> {
-        if rest.contains('#') {
-            return Err("it has a #; in a user or a password that is %23".to_owned());
-        }
         let (rest, query) = rest.split_once('?').map_or((rest, None), |(rest, query)| (rest, Some(query)));
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
         // A password with a bare slash or question mark ends there, and the rest of it would be read as something else.
@@ -227,6 +228,7 @@ mod tests {
             ("redis-sentinels://hunter2?master=m", "no URL"),
             ("redis://hunter2:hunter2", "no URL"),
             ("rediss-cluster://hunter2#insecure", "nobody checks"),
+            ("rediss://hunter2#inse\tcure", "nobody checks"),
             ("redis-cluster://a#hunter2", "%23"),
             ("redis-cluster://", "neither HOST nor"),
             ("redis-cluster://a,,hunter2", "neither HOST nor"),

@@ -9,6 +9,8 @@ use crate::config::settings::limits::{LimitsFile, OnLossFile};
 use crate::limits::Limits;
 use crate::limits::memory::Memory;
 use crate::limits::shared::{OnLoss, Shared};
+use crate::policy::Policy;
+use crate::policy::limit::Counts;
 use crate::redis::Redis;
 
 /// Shortest time in which a Redis on another host answers when it is busy.
@@ -17,6 +19,9 @@ const MIN_TIMEOUT: Duration = Duration::from_millis(5);
 /// Fewer buckets than that would be displaced by an ordinary crowd; more take gigabytes.
 const MIN_BUCKETS: usize = 1_000;
 const MAX_BUCKETS: usize = 100_000_000;
+
+/// Longest time that a connection waits for an answer: any decision has its own before it ends.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
 
 /// Most replicas.
 const MAX_REPLICAS: u32 = 1_000;
@@ -47,7 +52,7 @@ impl Stage {
             let what = "limits: without `store` each gate counts for itself, and `on_loss` and `replicas` say nothing";
             self.warnings.push(what.to_owned());
         }
-        self.redis("limits.store.redis", store.redis.as_ref()?, timeout.0)
+        self.redis("limits.store.redis", store.redis.as_ref()?, ANSWERS_WITHIN)
     }
 }
 
@@ -59,6 +64,17 @@ pub(super) fn limits(file: &LimitsFile, redis: Option<Redis>, hash_key: [u8; 16]
         OnLossFile::Refuse => OnLoss::Refuse,
         OnLossFile::DangerAllow => OnLoss::Allow,
     };
-    let shared = redis.map(|redis| Shared::new(redis, Arc::clone(&memory), on_loss, file.replicas));
+    let shared = redis.map(|redis| Shared::new(redis, file.timeout.0, Arc::clone(&memory), on_loss, file.replicas));
     Limits::new(memory, shared)
+}
+
+/// Who is known is not held up by strangers, unless nobody is remembered.
+pub(super) fn forgetful(settings: &SettingsFile, policy: &Policy) -> Option<String> {
+    let hold_up = policy.limits.iter().any(|limit| limit.counts != Counts::Requests);
+    let is_forgetful = settings.stores.verified_tokens.max_mebibytes == 0 && hold_up;
+    is_forgetful.then(|| {
+        "stores.verified_tokens.max_mebibytes: 0 makes everybody a stranger at each request, whom limits of `unauthenticated` and \
+         `failures` hold up"
+            .to_owned()
+    })
 }

@@ -75,7 +75,8 @@ impl Applied {
             match by {
                 By::Client => client(whose.client, key),
                 By::Rule => words(key, ",rule:", whose.rule),
-                By::Tier => words(key, ",tier:", whose.tier()),
+                // A stranger has none, and shares none with those who have: he could use up what is theirs.
+                By::Tier => words(key, ",tier:", whose.who.map_or("", |_| whose.tier())),
                 By::User => user(whose, key),
                 By::Tenant => match whose.who.and_then(|who| Some((who, who.tenant?))) {
                     Some((who, tenant)) => of_issuer(key, ",tenant:", who, tenant),
@@ -128,10 +129,11 @@ fn of_issuer(key: &mut String, word: &str, who: Who<'_>, value: &str) {
     words(key, ",", value);
 }
 
-/// A claim in the encoding of headers; none if it is not there.
+/// A claim in the encoding of headers; none if it is not there, or empty.
 fn claim(path: &ClaimPath, claims: &Map<String, Value>) -> Option<String> {
     match path.find(claims)? {
         Value::Null => None,
+        Value::String(text) if text.is_empty() => None,
         Value::String(text) => Some(wire_safe(text).into_owned()),
         other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
             Some(wire_safe(&other.to_string()).into_owned())
@@ -161,7 +163,7 @@ mod tests {
     }
 
     fn somebody(issuer: &str, subject: &str, tenant: Option<&str>) -> Principal {
-        let claims = json!({"org": {"id": 7}, "list": ["a,b"], "none": null});
+        let claims = json!({"org": {"id": 7}, "list": ["a,b"], "none": null, "empty": ""});
         let claims = claims.as_object().expect("an object").clone();
         Principal::new(issuer, subject, [], [], [], Some("pro"), claims).of_tenant(tenant)
     }
@@ -177,10 +179,11 @@ mod tests {
             (vec![By::Client], v6, Some(&alice), "l,client:2001:db8:1:2::/64"),
             (vec![By::Tenant, By::Rule], v4, Some(&alice), "l,tenant:kc,acme,rule:r"),
             (vec![By::Tier], v4, Some(&alice), "l,tier:pro"),
-            (vec![By::Tier], v4, None, "l,tier:free"),
+            (vec![By::Tier], v4, None, "l,tier:"),
             (vec![claim("org.id")], v4, Some(&alice), "l,claim:kc,7"),
             (vec![claim("list")], v4, Some(&alice), "l,claim:kc,[\"a%2Cb\"]"),
             (vec![claim("none")], v4, Some(&alice), "l,user:kc,alice%2C%C3%A9"),
+            (vec![claim("empty")], v4, Some(&alice), "l,user:kc,alice%2C%C3%A9"),
             (vec![claim("other")], v4, None, "l,client:192.0.2.7"),
         ] {
             assert_eq!(key(&by, false, client, who), name);

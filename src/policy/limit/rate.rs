@@ -1,7 +1,8 @@
 //! A token bucket as arithmetic: the generic cell rate algorithm (ITU-T I.371), which keeps one moment for each bucket.
 //!
 //! A bucket of capacity C that is refilled by one token each T is known by the moment in which it will be full again. Each token that is
-//! taken moves that moment T further; it may not lie further than C·T ahead.
+//! taken moves that moment T further; it may not lie further than C·T ahead. Where one bucket has several numbers, of a user's two
+//! tiers or before and after a change of the policy, it stays as full as it was, as a fraction.
 
 use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
@@ -33,9 +34,13 @@ pub struct Level {
     pub full_in: Duration,
 }
 
-/// When a bucket will be full again, in nanoseconds since 1970. A bucket of which nothing is known is full.
+/// What is remembered of a bucket: when it will be full again, in nanoseconds since 1970, and how many nanoseconds it took from empty to
+/// full when that was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct FullAt(pub i64);
+pub struct Fill {
+    full_at: i64,
+    window: i64,
+}
 
 /// Shortest time between two tokens: beyond 100 000 a second nothing is limited, and Redis' microseconds would be too coarse.
 const MIN_INTERVAL: Duration = Duration::from_micros(10);
@@ -84,42 +89,40 @@ impl Rate {
     /// capacity; but one at least, since with none it would refuse for ever.
     #[must_use]
     pub fn share(&self, replicas: u32) -> Self {
+        // Sums of these must not reach the end of the numbers, where nothing is larger than a window.
+        const LONGEST: i64 = i64::MAX / 4;
         let replicas = replicas.max(1);
         let burst = self.burst.checked_div(replicas).unwrap_or(0).max(1);
-        let interval = self.interval.saturating_mul(replicas.into());
-        Self { burst, interval, window: interval.saturating_mul(burst.into()), ..*self }
+        let interval = self.interval.saturating_mul(replicas.into()).min(LONGEST);
+        Self { burst, interval, window: interval.saturating_mul(burst.into()).min(LONGEST), ..*self }
     }
 
-    /// Takes a token at `now` from a bucket that is full at `full_at`. Gives back when it is full then.
+    /// Takes a token at `now`. Gives back what is to be remembered.
     ///
     /// # Errors
-    /// How long to wait until there is one.
-    pub fn take(&self, full_at: FullAt, now: UnixTime) -> Result<FullAt, Duration> {
-        let now = nanos(now);
-        let next = self.debt(full_at, now).saturating_add(self.interval);
-        if next > self.window {
-            Err(duration(next.saturating_sub(self.window)))
-        } else {
-            Ok(FullAt(now.saturating_add(next)))
-        }
+    /// If there is none: what is to be remembered all the same.
+    pub fn take(&self, fill: Fill, now: UnixTime) -> Result<Fill, Fill> {
+        let debt = self.debt(fill, now);
+        let next = debt.saturating_add(self.interval);
+        if next > self.window { Err(self.fill(debt, now)) } else { Ok(self.fill(next, now)) }
     }
 
     /// Gives a token back.
     #[must_use]
-    pub fn give_back(&self, full_at: FullAt) -> FullAt {
-        FullAt(full_at.0.saturating_sub(self.interval))
+    pub fn give_back(&self, fill: Fill, now: UnixTime) -> Fill {
+        self.fill(self.debt(fill, now).saturating_sub(self.interval).max(0), now)
     }
 
-    /// When a bucket is full that has one token at `now`.
+    /// A bucket that is as full as another one, but has one token at least.
     #[must_use]
-    pub fn with_one_token(&self, now: UnixTime) -> FullAt {
-        FullAt(nanos(now).saturating_add(self.window).saturating_sub(self.interval))
+    pub fn inherit(&self, fill: Fill, now: UnixTime) -> Fill {
+        self.fill(self.debt(fill, now).min(self.window.saturating_sub(self.interval)), now)
     }
 
     /// How full a bucket is at `now`.
     #[must_use]
-    pub fn level(&self, full_at: FullAt, now: UnixTime) -> Level {
-        self.level_of(duration(self.debt(full_at, nanos(now))))
+    pub fn level(&self, fill: Fill, now: UnixTime) -> Level {
+        self.level_of(duration(self.debt(fill, now)))
     }
 
     /// How full a bucket is that will be full in `full_in`.
@@ -132,18 +135,30 @@ impl Rate {
         Level { rate: *self, left, next_in: duration(next_in), full_in: duration(debt) }
     }
 
-    /// What is missing to a full bucket, as time. Never more than all of it, whatever became of the clock or of the numbers since: a clock
-    /// that was put back an hour must not shut everybody out for an hour.
-    fn debt(&self, full_at: FullAt, now: i64) -> i64 {
-        full_at.0.saturating_sub(now).clamp(0, self.window)
+    fn fill(&self, debt: i64, now: UnixTime) -> Fill {
+        Fill { full_at: nanos(now).saturating_add(debt), window: self.window }
+    }
+
+    /// What is missing to a full bucket, as time. Never more than all of it: a clock that was put back must not shut anybody out for as
+    /// long. And as a fraction what it was by other numbers.
+    fn debt(&self, fill: Fill, now: UnixTime) -> i64 {
+        let debt = fill.full_at.saturating_sub(nanos(now)).clamp(0, fill.window);
+        if fill.window == self.window || fill.window == 0 {
+            return debt;
+        }
+        let debt = i128::from(debt).saturating_mul(self.window.into()).checked_div(fill.window.into());
+        debt.and_then(|debt| i64::try_from(debt).ok()).unwrap_or(self.window)
     }
 }
 
-impl FullAt {
+impl Fill {
+    /// Of a bucket of which nothing is known.
+    pub const FULL: Self = Self { full_at: i64::MIN, window: 0 };
+
     /// Whether a bucket is full at `now`, so that it need not be remembered.
     #[must_use]
-    pub fn is_past(self, now: UnixTime) -> bool {
-        self.0 <= nanos(now)
+    pub fn is_full(self, now: UnixTime) -> bool {
+        self.full_at <= nanos(now)
     }
 }
 
@@ -170,27 +185,58 @@ mod tests {
     const START: UnixTime = UnixTime::from_secs(1_700_000_000);
 
     /// How many of `wanted` are let through back to back.
-    fn taken(rate: &Rate, full_at: &mut FullAt, now: UnixTime, wanted: u32) -> u32 {
-        let take = |_: &u32| rate.take(*full_at, now).map(|next| *full_at = next).is_ok();
+    fn taken(rate: &Rate, fill: &mut Fill, now: UnixTime, wanted: u32) -> u32 {
+        let take = |_: &u32| {
+            let taken = rate.take(*fill, now);
+            *fill = taken.unwrap_or_else(|fill| fill);
+            taken.is_ok()
+        };
         u32::try_from((0..wanted).filter(take).count()).expect("few")
+    }
+
+    fn wait(rate: &Rate, fill: Fill, now: UnixTime) -> Duration {
+        rate.level(fill, now).next_in
     }
 
     #[test]
     fn a_bucket_exactly() {
         let rate = Rate::new(20, Duration::from_secs(60), 40).expect("a rate");
-        let mut full_at = FullAt(i64::MIN);
-        assert_eq!(taken(&rate, &mut full_at, START, 110), 40, "burst is the capacity");
-        assert_eq!(rate.take(full_at, START), Err(Duration::from_secs(3)));
+        let mut fill = Fill::FULL;
+        assert_eq!(taken(&rate, &mut fill, START, 110), 40, "burst is the capacity");
+        assert_eq!(wait(&rate, fill, START), Duration::from_secs(3));
         let after = |secs| START.after(Duration::from_secs(secs));
-        assert_eq!(taken(&rate, &mut full_at, after(2), 9), 0);
-        assert_eq!(taken(&rate, &mut full_at, after(15), 9), 5, "after k/r from empty: k");
-        assert_eq!(taken(&rate, &mut full_at, after(1_000_000), 110), 40, "after any idle time at most the capacity");
-        // Back to the first moment: the bucket is empty, and no emptier.
-        assert_eq!(
-            rate.level(full_at, START),
-            Level { rate, left: 0, next_in: Duration::from_secs(3), full_in: rate.window() }
-        );
-        assert_eq!(taken(&rate, &mut full_at, after(3), 9), 0, "the clock was put back: still owed until then");
+        assert_eq!(taken(&rate, &mut fill, after(2), 9), 0);
+        assert_eq!(taken(&rate, &mut fill, after(15), 9), 5, "after k/r from empty: k");
+        assert_eq!(taken(&rate, &mut fill, after(1_000_000), 110), 40, "after any idle time the capacity");
+    }
+
+    /// However far the clock goes back, a bucket is empty at the most, and fills from then on.
+    #[test]
+    fn a_clock_that_is_put_back_shuts_nobody_out() {
+        let rate = Rate::new(20, Duration::from_secs(60), 40).expect("a rate");
+        let mut fill = Fill::FULL;
+        assert_eq!(taken(&rate, &mut fill, START.after(Duration::from_secs(1_000_000)), 1), 1);
+        assert_eq!(taken(&rate, &mut fill, START, 9), 0);
+        assert_eq!(wait(&rate, fill, START), Duration::from_secs(3));
+        assert_eq!(taken(&rate, &mut fill, START.after(Duration::from_secs(3)), 9), 1, "as it was told");
+        assert_eq!(taken(&rate, &mut fill, START.after(Duration::from_secs(33)), 99), 10);
+    }
+
+    /// A user of two tiers, or a policy that changes: what was used up is used up by the other numbers as well.
+    #[test]
+    fn a_bucket_is_as_full_by_other_numbers() {
+        let free = Rate::new(20, Duration::from_secs(60), 40).expect("a rate");
+        let pro = Rate::new(100, Duration::from_secs(1), 200).expect("a rate");
+        let mut fill = Fill::FULL;
+        assert_eq!(taken(&free, &mut fill, START, 10), 10);
+        assert_eq!(pro.level(fill, START).left, 150);
+        assert_eq!(taken(&pro, &mut fill, START, 999), 150);
+        assert_eq!(taken(&free, &mut fill, START, 9), 0);
+        assert_eq!(taken(&pro, &mut fill, START, 9), 0);
+        // What is told is enough, though the other numbers were asked in between.
+        let wait = wait(&pro, fill, START);
+        assert_eq!(wait, Duration::from_millis(10));
+        assert_eq!(taken(&pro, &mut fill, START.after(wait), 9), 1);
     }
 
     #[test]
@@ -199,8 +245,10 @@ mod tests {
         for (replicas, burst, interval) in [(0, 40, 3), (1, 40, 3), (2, 20, 6), (3, 13, 9), (41, 1, 123)] {
             let share = rate.share(replicas);
             assert_eq!((share.burst(), share.interval()), (burst, Duration::from_secs(interval)), "{replicas}");
-            assert_eq!(taken(&share, &mut FullAt(0), START, 110), burst);
+            assert_eq!(taken(&share, &mut Fill::FULL.clone(), START, 110), burst);
         }
+        let slowest = Rate::new(1, MAX_WINDOW, 1).expect("a rate").share(u32::MAX);
+        assert_eq!(taken(&slowest, &mut Fill::FULL.clone(), START, 9), 1, "not for ever more");
     }
 
     #[test]
@@ -228,20 +276,19 @@ mod tests {
             steps in prop::collection::vec((0..20_000_000_u64, 1..300_u32), 1..40),
         ) {
             let rate = Rate::new(tokens, Duration::from_secs(period), burst).expect("a rate");
-            let (mut full_at, mut now, mut model) = (FullAt(0), START, f64::from(burst));
+            let (mut fill, mut now, mut model) = (Fill::FULL, START, f64::from(burst));
             for (micros, wanted) in steps {
                 now = now.after(Duration::from_micros(micros));
                 model = (model + micros as f64 * 1e-6 * f64::from(tokens) / period as f64).min(f64::from(burst));
-                let level = rate.level(full_at, now);
+                let level = rate.level(fill, now);
                 prop_assert!((model - f64::from(level.left)).abs() < 1.001, "{model} {level:?}");
-                let got = taken(&rate, &mut full_at, now, wanted);
+                let got = taken(&rate, &mut fill, now, wanted);
                 prop_assert_eq!(got, level.left.min(wanted));
                 model -= f64::from(got);
                 prop_assert!(model > -1e-3);
                 if got < wanted {
-                    let wait = rate.take(full_at, now).expect_err("empty");
-                    prop_assert_eq!(wait, rate.level(full_at, now).next_in);
-                    prop_assert!(rate.take(full_at, now.after(wait).after(Duration::from_micros(1))).is_ok(), "enough for one");
+                    let then = now.after(wait(&rate, fill, now)).after(Duration::from_micros(1));
+                    prop_assert!(rate.take(fill, then).is_ok(), "enough for one");
                 }
             }
         }
@@ -249,10 +296,10 @@ mod tests {
         #[test]
         fn what_is_given_back_is_there_again(before in 0..40_u32) {
             let rate = Rate::new(20, Duration::from_secs(60), 40).expect("a rate");
-            let mut full_at = FullAt(0);
-            taken(&rate, &mut full_at, START, before);
-            let next = rate.take(full_at, START).expect("one");
-            prop_assert_eq!(rate.level(rate.give_back(next), START), rate.level(full_at, START));
+            let mut fill = Fill::FULL;
+            taken(&rate, &mut fill, START, before);
+            let next = rate.take(fill, START).expect("one");
+            prop_assert_eq!(rate.level(rate.give_back(next, START), START), rate.level(fill, START));
         }
     }
 }

@@ -160,10 +160,11 @@ impl Known<'_> {
         for tier in tiers {
             let Some(rate) = applied.rates.of(tier) else { continue };
             let who = self.who.map(|who| Who { tier: Some(tier), ..who });
-            let client = self.query.client.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+            // As decisions know it: an IPv4 address written as IPv6 is one of IPv4.
+            let client = self.query.client.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |client| client.to_canonical());
             let mut key = String::new();
             applied.write_key(&Whose { rule, client, who, default_tier: tier }, &mut key);
-            let bucket = Bucket { key, rate: *rate };
+            let bucket = Bucket { key, rate: *rate, takes: false };
             if !shown.iter().any(|other| other.bucket == bucket) {
                 let is_named = applied.rates.tiers.iter().any(|(name, _)| **name == *tier);
                 shown.push(Shown {

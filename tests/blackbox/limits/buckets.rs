@@ -203,6 +203,24 @@ async fn a_chain_takes_once() {
     gate.send("GET", "/validate/authz", &facts).await.expect(200, "allowed");
 }
 
+/// From what is somebody's, or everybody's, a preflight takes nothing: it names nobody.
+#[tokio::test]
+async fn a_preflight_takes_from_no_bucket_but_its_addresses() {
+    let rules = "- {id: api, hosts: [shop.localhost], paths: [/api], methods: [GET], allow: authenticated, cors: {origins: [\"*\"]}}
+        - {id: open, hosts: [shop.localhost], paths: [/open], allow: anonymous}";
+    let preflight = [("Origin", "https://app.example"), ("Access-Control-Request-Method", "GET")];
+    for by in ["rule", "tier", "user", "[tenant, rule]"] {
+        let gate = Gate::start(&policy(&format!("- {{name: all, by: {by}, {SLOW}, burst: 2}}"), rules));
+        for _ in 0..5 {
+            gate.ask("OPTIONS", "/api", &preflight).await.expect(200, "allowed");
+        }
+        // Nor do strangers of an open rule take what is the default tier's.
+        assert_eq!(accepted(&gate, 4, "/open", &[]).await, 2, "{by}");
+        let authorization = bearer(&token("alice", &[]));
+        assert_eq!(accepted(&gate, 4, "/api", &[("Authorization", &authorization)]).await, 2, "{by}");
+    }
+}
+
 #[tokio::test]
 async fn a_preflight_is_a_strangers_request() {
     let rules = "- {id: api, hosts: [shop.localhost], paths: [/api], methods: [GET], allow: authenticated, cors: {origins: [\"*\"]}}";
@@ -219,15 +237,15 @@ async fn buckets_outlive_a_change_of_the_policy() {
     let config = per_user(2);
     let gate = Gate::start(&config);
     let alice = token("alice", &["user"]);
-    assert_eq!(accepted_of(&gate, 3, &alice).await, 2);
-    let more = config.policy.replace("burst: 2", "burst: 5");
+    ask(&gate, "/x", &alice).await.expect(200, "allowed");
+    let more = config.policy.replace("burst: 2", "burst: 6");
     std::fs::write(gate.folder().join("next"), &more).expect("a file");
     std::fs::rename(gate.folder().join("next"), gate.folder().join("policy.yaml")).expect("renamed");
     crate::support::gate::within("the new policy", async || {
         gate.metric("portcullis_reloads_total{what=\"policy\",result=\"ok\"}").await == Some(1.0)
     })
     .await;
-    assert_eq!(accepted_of(&gate, 5, &alice).await, 3, "three more than before, not five");
-    assert_eq!(gate.metric("portcullis_limits_total{limit=\"user\",result=\"allowed\"}").await, Some(5.0));
+    assert_eq!(accepted_of(&gate, 6, &alice).await, 3, "half full by the new numbers, too");
+    assert_eq!(gate.metric("portcullis_limits_total{limit=\"user\",result=\"allowed\"}").await, Some(4.0));
     assert_eq!(gate.metric("portcullis_limits_total{limit=\"user\",result=\"limited\"}").await, Some(3.0));
 }

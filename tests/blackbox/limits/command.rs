@@ -104,6 +104,10 @@ fn check_counts_limits_and_says_what_is_of_no_use() {
             config.clone().edit("listeners:\n", &format!("limits: {{{settings}}}\nlisteners:\n")).check();
         assert!(code == 0 && said.contains("without `store` each gate counts for itself"), "{said}");
     }
+    let strangers = policy(&format!("- {{name: s, by: client, counts: unauthenticated, {SLOW}}}"), RULES);
+    let forgetful = "stores: {verified_tokens: {max_mebibytes: 0}}\nlisteners:\n";
+    let (code, said) = strangers.edit("listeners:\n", forgetful).check();
+    assert!(code == 0 && said.contains("makes everybody a stranger at each request"), "{said}");
     let dangerous = "limits: {store: {redis: {url: 'redis://127.0.0.1:1'}}, on_loss: danger_allow}\nlisteners:\n";
     let (code, said) = config.edit("listeners:\n", dangerous).check();
     assert!(code == 0 && said.contains("limits.on_loss: danger_allow: nobody is limited"), "{said}");

@@ -86,3 +86,67 @@ async fn an_address_that_is_limited_costs_no_signature_check() {
     let strange = Signer::new("another", "EdDSA").token(&claims(json!({})));
     ask(&gate, "/x", &strange).await.expect(429, "rate_limited");
 }
+
+/// A page whose requests all come at once with a new token, where no more may fail than a few: nobody fails.
+#[tokio::test]
+async fn many_good_credentials_at_once_are_no_failures() {
+    let redis = crate::support::redis::Server::start().await;
+    for store in ["{}".to_owned(), format!("{{redis: {{url: '{}'}}}}", redis.url())] {
+        let limit = format!("- {{name: guesses, by: client, counts: failures, {SLOW}, burst: 2}}");
+        let config = policy(&limit, RULES).edit("listeners:\n", &format!("limits: {{store: {store}}}\nlisteners:\n"));
+        let gate = Gate::start(&config);
+        for round in 0..3 {
+            let tokens: Vec<String> = (0..30)
+                .map(|number| KEY.token(&claims(json!({"sub": number.to_string(), "jti": round.to_string()}))))
+                .collect();
+            let answers = futures_util::future::join_all(tokens.iter().map(|token| ask(&gate, "/x", token))).await;
+            for answer in &answers {
+                answer.expect(200, "allowed");
+            }
+        }
+        for number in 0..2 {
+            ask(&gate, "/x", &forged(number)).await.expect(401, "bad_signature");
+        }
+        ask(&gate, "/x", &forged(2)).await.expect(429, "rate_limited");
+    }
+}
+
+/// A decision that meets its deadline has cost nobody anything.
+#[tokio::test]
+async fn a_decision_that_comes_too_late_takes_nothing() {
+    // It takes connections and never answers.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let limit = format!("- {{name: strangers, by: client, counts: unauthenticated, {SLOW}, burst: 2}}");
+    let address = silent.local_addr().expect("an address");
+    let asked = format!(
+        "    audiences: [shop]\n    danger_allow_http_issuer: true\n    introspection: {{url: 'http://{address}/', client_id: gate, client_secret_env: GATE_SECRET}}\n"
+    );
+    let config = policy(&limit, RULES).env("GATE_SECRET", "secret").edit("    audiences: [shop]\n", &asked);
+    let gate = Gate::start(&config.edit("  decisions:\n", "  decisions:\n    deadline: 120ms\n"));
+    for number in 0..5 {
+        let answer = ask(&gate, "/x", &format!("opaque-{number}")).await;
+        assert_eq!(answer.status(), 503, "{answer:?}");
+    }
+    gate.ask("GET", "/x", &[]).await.expect(401, "no_credential");
+}
+
+/// A change of the policy makes proofs anew; who was known is no stranger for that.
+#[tokio::test]
+async fn who_was_known_is_no_stranger_because_the_policy_has_changed() {
+    let limit = format!("- {{name: strangers, by: client, counts: unauthenticated, {SLOW}, burst: 1}}");
+    let config = policy(&limit, RULES);
+    let gate = Gate::start(&config);
+    let alice = token("alice", &[]);
+    ask(&gate, "/x", &alice).await.expect(200, "allowed");
+    gate.ask("GET", "/x", &[]).await.expect(401, "no_credential");
+    ask(&gate, "/x", &token("bob", &[])).await.expect(429, "rate_limited");
+    // It reads another claim: what was proven says nothing of that.
+    let next =
+        config.policy.replace("rules:\n", "identity_headers: {extra: [{header: X-Plan, claim: plan}]}\nrules:\n");
+    std::fs::write(gate.folder().join("next"), next).expect("a file");
+    std::fs::rename(gate.folder().join("next"), gate.folder().join("policy.yaml")).expect("renamed");
+    let reloads = "portcullis_reloads_total{what=\"policy\",result=\"ok\"}";
+    crate::support::gate::within("the new policy", async || gate.metric(reloads).await == Some(1.0)).await;
+    ask(&gate, "/x", &alice).await.expect(200, "allowed");
+    ask(&gate, "/x", &token("bob", &[])).await.expect(429, "rate_limited");
+}

@@ -281,3 +281,103 @@ async fn what_is_given_back_is_given_back_in_redis() {
     ask(&gate, "/x", "no.token.at-all").await.expect(401, "malformed_token");
     assert_eq!(redis.ask(&["EXISTS", key]).await, "int(1)");
 }
+
+/// It is Redis that is to be judged: a gate that stands still for longer than the time-out, as a machine or its share of a processor may,
+/// has not lost it. What it would let through then nobody has counted.
+#[tokio::test]
+async fn a_gate_that_stands_still_has_not_lost_its_redis() {
+    let redis = Server::start().await;
+    let gate = Gate::start(&at(&per_user(5), &redis.url(), "  on_loss: danger_allow\n"));
+    let alice = token("alice", &[]);
+    assert_eq!(accepted_of(&gate, 9, &alice).await, 5);
+    for _ in 0..5 {
+        let asked = futures_util::future::join_all((0..16).map(|_| ask(&gate, "/x", &alice)));
+        let stopped = async {
+            gate.signal("STOP");
+            // Longer than the time-out of 100 ms.
+            tokio::time::sleep(Duration::from_millis(250)).await;
+            gate.signal("CONT");
+        };
+        let (answers, ()) = tokio::join!(asked, stopped);
+        for answer in answers {
+            answer.expect(429, "rate_limited");
+        }
+    }
+    assert_eq!(gate.metric("portcullis_limits_fallbacks_total").await, Some(0.0), "{}", gate.log());
+}
+
+/// The same of a gate that is asked more than it can answer at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_does_not_make_redis_count_as_lost() {
+    let redis = Server::start().await;
+    let gate = Gate::start(&at(&per_user(5), &redis.url(), "  on_loss: danger_allow\n"));
+    let alice = token("alice", &[]);
+    assert_eq!(accepted_of(&gate, 9, &alice).await, 5);
+    let client = crate::support::raw::Client::plain(gate.decisions());
+    let authorization = format!("Bearer {alice}");
+    let facts = [
+        ("X-Forwarded-Method", "GET"),
+        ("X-Forwarded-Uri", "/x"),
+        ("X-Forwarded-Host", crate::support::raw::HOST),
+        ("X-Forwarded-For", "203.0.113.7"),
+        ("Authorization", &*authorization),
+    ];
+    let request = crate::support::raw::request("GET", "/validate", &facts, b"");
+    let answers = futures_util::future::join_all((0..1_500).map(|_| client.try_send(&request))).await;
+    let passed = answers.iter().flatten().filter(|answer| answer.status == 200).count();
+    assert_eq!(passed, 0, "{}", gate.log());
+    let limited = answers.iter().flatten().filter(|answer| answer.status == 429).count();
+    assert!(limited > 500, "{limited} of 1500");
+}
+
+/// What lies there that is no bucket, or one of before: it is as if there were none, and nobody else is concerned.
+#[tokio::test]
+async fn what_somebody_else_has_put_there_is_no_bucket() {
+    let redis = Server::start().await;
+    let gate = Gate::start(&at(&per_user(3), &redis.url(), ""));
+    redis.ask(&["HSET", "{portcullis:limits}:user,user:shop,alice", "a", "b"]).await;
+    redis.ask(&["SET", "{portcullis:limits}:user,user:shop,bob", "nonsense"]).await;
+    for user in ["alice", "bob"] {
+        assert_eq!(accepted_of(&gate, 5, &token(user, &[])).await, 3, "{user}");
+    }
+    assert_eq!(gate.metric("portcullis_limits_store_failures_total").await, Some(0.0), "{}", gate.log());
+}
+
+/// A clock that was put back, as that of the next master may be.
+#[tokio::test]
+async fn a_server_whose_clock_goes_back_shuts_nobody_out() {
+    let redis = Server::start().await;
+    let config = at(&policy("- {name: user, by: user, rate: 2, period: 1s, burst: 4}", RULES), &redis.url(), "");
+    let gate = Gate::start(&config);
+    let alice = token("alice", &[]);
+    ask(&gate, "/x", &alice).await.expect(200, "allowed");
+    // As if that had been an hour later by the clock of then: microseconds since 2025, and those from empty to full.
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_micros();
+    let later = now - 1_735_689_600_000_000 + 3_600_000_000;
+    redis.ask(&["SET", "{portcullis:limits}:user,user:shop,alice", &format!("{later}.000 2000000.000")]).await;
+    let refused = ask(&gate, "/x", &alice).await;
+    assert_eq!(refused.expect(429, "rate_limited").header("retry-after"), Some("1"));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    ask(&gate, "/x", &alice).await.expect(200, "allowed");
+}
+
+/// One bucket by the numbers of two tiers.
+#[tokio::test]
+async fn a_users_two_tiers_use_up_one_bucket() {
+    let redis = Server::start().await;
+    let limits =
+        "- {name: user, by: user, rate: 2, period: 1h, burst: 4, tiers: {pro: {rate: 1, period: 1s, burst: 8}}}";
+    for store in [at(&policy(limits, RULES), &redis.url(), ""), policy(limits, RULES)] {
+        let gate = Gate::start(&store);
+        let pro = crate::support::gate::KEY.token(&crate::support::gate::claims(serde_json::json!({"tier": "pro"})));
+        assert_eq!(accepted_of(&gate, 2, &token("alice", &[])).await, 2, "a half");
+        let rest = accepted_of(&gate, 9, &pro).await;
+        assert!((4..=6).contains(&rest), "{rest}: a half of the other numbers, and what came in");
+        let refused = ask(&gate, "/x", &pro).await;
+        if refused.status() == 429 {
+            assert_eq!(refused.header("retry-after"), Some("1"));
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        ask(&gate, "/x", &pro).await.expect(200, "allowed");
+    }
+}
