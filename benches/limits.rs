@@ -40,8 +40,8 @@ const NOW: UnixTime = UnixTime::from_secs(1_700_000_000);
 const ROUNDS: usize = 41;
 
 fn main() {
-    memory();
     millions();
+    memory();
     let server = Server::start();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(redis(&server));
@@ -65,7 +65,7 @@ fn subject(number: usize) -> String {
 fn memory() {
     let (applied, claims) = (per_user(), Map::new());
     let limits = Limits::new(Arc::new(Memory::new(1_000_000, [7; 16])), None);
-    println!("memory, name and bucket");
+    println!("\nmemory, name and bucket");
     for users in [1, 1_000, 100_000, 1_000_000] {
         let subjects: Vec<String> = (0..users).map(subject).collect();
         let take = |number: usize| {
@@ -172,7 +172,7 @@ async fn redis(server: &Server) {
 }
 
 fn millions() {
-    println!("\nmemory of buckets, each of another user");
+    println!("memory of buckets, each of another user");
     let rate = Rate::new(20, Duration::from_secs(60), 40).unwrap();
     let memory = Memory::new(1_000_000, [7; 16]);
     let before = resident();
