@@ -79,8 +79,9 @@ struct Case {
 
 fn cases(distinct: usize) -> Vec<Case> {
     let (rsa, ed, strange) = (Signer::new("rsa", "RS256"), Signer::new("ed", "EdDSA"), Signer::new("rsa", "RS256"));
-    let remembering = service(&[&rsa, &ed], 128);
-    let forgetting = service(&[&rsa, &ed], 0);
+    let remembering = service(&[&rsa, &ed], 128, "");
+    let forgetting = service(&[&rsa, &ed], 0, "");
+    let limited = service(&[&rsa, &ed], 128, LIMITS);
     let good = shop::token(&rsa, 0);
     let one = |uri, token: Option<&str>| vec![head(uri, token)];
     let case = |name, service: &Arc<Decisions>, heads, status| Case {
@@ -93,6 +94,7 @@ fn cases(distinct: usize) -> Vec<Case> {
     let product = "/products/42?page=3";
     let cases = vec![
         case("allow", &remembering, one(product, Some(&good)), 200),
+        case("allow, under a limit", &limited, one(product, Some(&good)), 200),
         case(
             "allow, of many tokens",
             &remembering,
@@ -116,10 +118,16 @@ fn cases(distinct: usize) -> Vec<Case> {
     cases
 }
 
-fn service(keys: &[&Signer], mebibytes: u64) -> Arc<Decisions> {
+/// As the shop has it, but with more in it than a bench uses up.
+const LIMITS: &str = "limits: [{name: per-user, by: user, rate: 100000, burst: 1000000}]\n";
+
+/// `policy` stands above that of the shop.
+fn service(keys: &[&Signer], mebibytes: u64, policy: &str) -> Arc<Decisions> {
     let folder = tempfile::TempDir::new().unwrap();
     let file =
         shop::write(folder.path(), keys, &format!("stores: {{verified_tokens: {{max_mebibytes: {mebibytes}}}}}"));
+    let of_shop = std::fs::read_to_string(folder.path().join("policy.yaml")).unwrap();
+    std::fs::write(folder.path().join("policy.yaml"), format!("{policy}{of_shop}")).unwrap();
     let loaded = config::load(&file, &Vec::new()).unwrap();
     let (gate, lifecycle) = (Arc::new(loaded.gate), Arc::new(Lifecycle::default()));
     let audit = Arc::new(AuditLog::to(Box::new(std::io::sink())).unwrap());

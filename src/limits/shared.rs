@@ -349,6 +349,7 @@ fn read(value: &Value, buckets: &[Bucket]) -> Option<(usize, SmallVec<[Level; 2]
     let levels = levels.filter(|levels| levels.len() == buckets.len())?;
     Some((usize::try_from(number(place)?).ok()?, levels))
 }
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -41,7 +41,8 @@ impl Stage {
                 format!("write how many there are, from 1 to {MAX_REPLICAS}; the most that your autoscaler may start");
             self.add("limits.replicas", "this is no number of replicas", remedy);
         }
-        if timeout.0 < MIN_TIMEOUT || timeout.0 >= settings.listeners.decisions.deadline.0 {
+        let deadline = settings.listeners.decisions.deadline.0;
+        if timeout.0 < MIN_TIMEOUT || timeout.0 >= ANSWERS_WITHIN || store.redis.is_some() && timeout.0 >= deadline {
             let remedy = "write a time from 5ms, and less than listeners.decisions.deadline; 100ms is usual";
             self.add("limits.timeout", "a decision could not come in time", remedy);
         }

@@ -12,7 +12,7 @@ use tokio::sync::OnceCell;
 
 use crate::redis::{Failure, Link};
 
-/// How often the socket is looked at before a silence is believed: once for what wakes, once for what it brings.
+/// How often other tasks run before a silence is believed: one that reads the socket, one that hands over what it read, and one more.
 const LOOKS: usize = 3;
 
 /// The connection of one thread.

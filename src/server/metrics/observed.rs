@@ -106,8 +106,12 @@ impl Observed {
             [("allowed", *allowed), ("limited", *limited)]
                 .map(|(result, count)| ([("limit", *limit), ("result", result)], count))
         });
-        let help = "Requests by what became of them: tokens that were taken, and requests that found a bucket empty.";
-        families.counter("limits", help, None, counts)?;
+        // Of a policy without limits there is nothing to tell.
+        if in_force.limits().next().is_some() {
+            let help =
+                "Requests by what became of them: tokens that were taken, and requests that found a bucket empty.";
+            families.counter("limits", help, None, counts)?;
+        }
         let memory = self.limits.memory();
         let buckets = u64::try_from(memory.len()).unwrap_or(u64::MAX);
         families.gauge("limits_buckets", "Buckets in memory.", None, [(NONE, buckets)])?;
