@@ -32,7 +32,7 @@ impl Stage {
         let LimitsFile { store, on_loss, replicas, timeout, max_buckets } = &settings.limits;
         if !(MIN_BUCKETS..=MAX_BUCKETS).contains(max_buckets) {
             let remedy = format!(
-                "write a number from {MIN_BUCKETS} to {MAX_BUCKETS}; each bucket takes about 50 bytes of memory"
+                "write a number from {MIN_BUCKETS} to {MAX_BUCKETS}; each bucket takes about 55 bytes of memory"
             );
             self.add("limits.max_buckets", "this is no sensible bound", remedy);
         }

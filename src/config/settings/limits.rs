@@ -19,7 +19,7 @@ pub struct LimitsFile {
     pub replicas: u32,
     /// How long the store may take to answer before it counts as lost. Default `100ms`, from `5ms`, and less than the decisions' `deadline`.
     pub timeout: Period,
-    /// How many buckets are in memory at most, at about 50 bytes each. Default `1000000`, from `1000` to `100000000`.
+    /// How many buckets are in memory at most, at about 55 bytes each. Default `1000000`, from `1000` to `100000000`.
     pub max_buckets: usize,
 }
 
