@@ -4,6 +4,7 @@ mod answers;
 mod buckets;
 mod command;
 mod failures;
+mod outage;
 mod shared;
 mod through;
 

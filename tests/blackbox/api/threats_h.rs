@@ -1,4 +1,4 @@
-//! How services of this kind were kept from answering others. T-H2 stands in `keys`; T-H3 is about a store that is not there yet.
+//! How services of this kind were kept from answering others. T-H2 stands in `keys`; T-H3 in `limits`.
 
 use std::time::{Duration, Instant};
 

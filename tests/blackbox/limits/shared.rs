@@ -181,7 +181,7 @@ async fn by_choice_a_lost_redis_refuses_or_allows() {
 
 /// T-H3: a Redis that hangs costs one request the time-out and the others nothing.
 #[tokio::test]
-async fn a_redis_that_hangs_stalls_nobody() {
+async fn t_h3_a_redis_that_hangs_stalls_nobody() {
     let redis = Server::start().await;
     let gate = Gate::start(&at(&per_user(40), &redis.url(), ""));
     let alice = token("alice", &[]);
