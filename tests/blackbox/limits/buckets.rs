@@ -172,16 +172,57 @@ async fn buckets_by_tenant_tier_claim_and_address() {
 }
 
 /// The sample shop, as it is shipped.
+/// The numbers of the README's table of the sample shop: what a bucket holds, and what comes in each minute.
+fn of_the_readme(row: &str) -> (usize, f64) {
+    let mut numbers = include_str!("../../../README.md")
+        .lines()
+        .skip_while(|line| !line.starts_with("| in the sample shop |"))
+        .find_map(|line| line.strip_prefix(&format!("| {row} |")))
+        .expect("a row of the table")
+        .trim_end_matches('|')
+        .split('|')
+        .map(|number| number.trim().parse::<u32>().expect("a number"));
+    let (holds, per_minute) = (numbers.next().expect("at once"), numbers.next().expect("per minute"));
+    (holds as usize, f64::from(per_minute))
+}
+
+/// As many of one sender pass (or, with a token that does not hold, are judged at all) as the README's table of the sample shop says, so many
+/// asked at once.
+async fn assert_as_in_the_readme(gate: &Gate, row: &str, token: &str, passed: u16, at_once: usize) {
+    let (holds, per_minute) = of_the_readme(row);
+    let (begun, authorization) = (Instant::now(), bearer(token));
+    let headers = [("Authorization", &*authorization)];
+    let mut accepted = 0;
+    for _ in 0..(holds + 100).div_ceil(at_once) {
+        let asked = (0..at_once).map(|_| gate.ask("GET", "/products", &headers));
+        for answer in futures_util::future::join_all(asked).await {
+            if answer.status() == passed {
+                accepted += 1;
+            } else {
+                answer.expect(429, "rate_limited");
+            }
+        }
+    }
+    let most = holds as f64 + begun.elapsed().as_secs_f64() / 60.0 * per_minute;
+    assert!(accepted >= holds && accepted as f64 <= most, "{row}: {accepted}, {holds} to {most} may");
+}
+
 #[tokio::test]
-async fn the_sample_shop_limits_by_tier() {
+async fn the_sample_shop_limits_by_tier_as_the_readme_says() {
     let gate = Gate::start(&Config::limited_shop());
-    let pro = KEY.token(&claims(json!({"sub": "paying", "tier": "pro"})));
-    let begun = Instant::now();
-    let of = async |token: &str| accepted(&gate, 130, "/products", &[("Authorization", &bearer(token))]).await;
-    let (free, paying) = (of(&token("alice", &["user"])).await, of(&pro).await);
-    let filled = usize::try_from(begun.elapsed().as_secs() * 2 + 1).expect("few");
-    assert!((120..=120 + filled).contains(&free), "{free}");
-    assert_eq!(paying, 130);
+    let free = "a user of tier `free`, of an unknown one, or whose token names none";
+    for (row, subject, tier) in [
+        (free, "free", json!("free")),
+        (free, "unknown", json!("gold")),
+        (free, "none", json!(null)),
+        ("a user of tier `pro`", "pro", json!("pro")),
+    ] {
+        let token = KEY.token(&claims(json!({"sub": subject, "tier": tier})));
+        assert_as_in_the_readme(&gate, row, &token, 200, 20).await;
+    }
+    let expired = KEY.token(&claims(json!({"iat": 1_000_000_000, "exp": 1_000_000_001})));
+    // One after the other: of failures, those that come with the last one are judged, too.
+    assert_as_in_the_readme(&gate, "an address, tokens that do not hold", &expired, 401, 1).await;
 }
 
 #[tokio::test]
