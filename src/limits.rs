@@ -1,7 +1,6 @@
 //! L3: the buckets of limits. In memory ([`memory`]), or in a Redis that replicas share ([`shared`]), beside which memory stands for the
 //! time in which that does not answer.
 
-pub mod latency;
 pub mod memory;
 pub mod shared;
 

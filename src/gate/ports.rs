@@ -6,7 +6,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
-
 use smallvec::SmallVec;
 
 use crate::clock::UnixTime;

@@ -13,11 +13,11 @@ use std::time::{Duration, Instant};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use deadpool_redis::redis::{Cmd, ErrorKind, Script, ServerErrorKind, Value};
+use prometheus_client::metrics::histogram::Histogram;
 use smallvec::SmallVec;
 use thread_local::ThreadLocal;
 use tokio::sync::{Notify, OnceCell};
 
-use super::latency::Latency;
 use super::memory::Memory;
 use crate::clock::UnixTime;
 use crate::gate::ports::{BoxFuture, Bucket, KeptBy, Taken, Taking};
@@ -33,6 +33,9 @@ const MAX_NAME_BYTES: usize = 200;
 
 /// Of so many answers the time of one is measured.
 const MEASURED: u8 = 16;
+
+/// Upper bounds of the times of answers, in seconds: from a Redis on the same host to the longest that is waited.
+const BUCKETS: [f64; 10] = [50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 25e-3, 0.1, 0.4];
 
 /// What happens while Redis is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,7 +88,7 @@ pub struct Shared {
     replicas: AtomicU32,
     failures: AtomicU64,
     alone: AtomicU64,
-    latency: Latency,
+    latency: Histogram,
 }
 
 impl std::fmt::Debug for Shared {
@@ -114,7 +117,7 @@ impl Shared {
             replicas: AtomicU32::new(replicas.max(1)),
             failures: AtomicU64::new(0),
             alone: AtomicU64::new(0),
-            latency: Latency::default(),
+            latency: Histogram::new(BUCKETS),
         }
     }
 
@@ -150,7 +153,7 @@ impl Shared {
 
     /// How long its answers took.
     #[must_use]
-    pub fn latency(&self) -> &Latency {
+    pub fn latency(&self) -> &Histogram {
         &self.latency
     }
 
@@ -260,7 +263,7 @@ impl Shared {
             other => other?,
         };
         if let Some(begun) = begun {
-            self.latency.count(begun.elapsed());
+            self.latency.observe(begun.elapsed().as_secs_f64());
         }
         read(&value, buckets).ok_or_else(|| Failure("its answer is none of the script's".to_owned()))
     }

@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{
-    DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, EncodeLabelSet, MetricEncoder, NoLabelSet,
+    DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, EncodeLabelSet, EncodeMetric as _, MetricEncoder,
+    NoLabelSet,
 };
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::exemplar::Exemplar;
+use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Unit;
 
 use crate::config::Part;
@@ -88,14 +90,8 @@ fn shared(shared: &Shared, families: &mut Families<'_>) -> fmt::Result {
     families.gauge("limits_replicas", help, None, [(NONE, u64::from(shared.replicas()))])?;
     let help = "Questions that the store of limits did not answer.";
     families.counter("limits_store_failures", help, None, [(NONE, shared.failures())])?;
-    let (sum, counts) = shared.latency().read();
-    families.histogram(
-        "limits_store",
-        "How long answers of the store of limits took, one in sixteen of them.",
-        &Unit::Seconds,
-        sum,
-        &counts,
-    )
+    let help = "How long answers of the store of limits took, one in sixteen of them.";
+    families.histogram("limits_store", help, &Unit::Seconds, shared.latency())
 }
 
 impl Observed {
@@ -207,11 +203,9 @@ impl Families<'_> {
             .try_for_each(|(labels, value)| with_labels(&mut family, &labels, |sample| sample.encode_gauge(&value)))
     }
 
-    /// A family of one histogram: its sum, and how many values were within each bound and beyond the one before.
-    fn histogram(&mut self, name: &str, help: &str, unit: &Unit, sum: f64, counts: &[(f64, u64)]) -> fmt::Result {
-        let mut family = self.0.encode_descriptor(name, help, Some(unit), MetricType::Histogram)?;
-        let count = counts.iter().map(|(_, count)| *count).sum();
-        family.encode_histogram::<NoLabelSet>(sum, count, counts, None)
+    /// A family of one histogram.
+    fn histogram(&mut self, name: &str, help: &str, unit: &Unit, values: &Histogram) -> fmt::Result {
+        values.encode(self.0.encode_descriptor(name, help, Some(unit), MetricType::Histogram)?)
     }
 
     /// A family of counts, whose samples are called `name_total`.

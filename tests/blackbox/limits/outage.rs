@@ -85,6 +85,8 @@ struct Load<'a> {
     gates: &'a [(&'static str, Gate)],
     state: Mutex<&'static str>,
     seen: Seen,
+    /// How many answers were given without the store, by the state of Redis and the gate.
+    alone: Mutex<BTreeMap<(&'static str, &'static str), f64>>,
     is_done: AtomicBool,
 }
 
@@ -107,9 +109,21 @@ impl Load<'_> {
             let lost = f64::from(u8::from(is_lost && !(*name == "patient" && state == "slow")));
             within(state, async || gate.metric("portcullis_limits_fallback").await == Some(lost)).await;
         }
+        let before = self.judged_alone().await;
         *self.state.lock().expect("not poisoned") = state;
         tokio::time::sleep(stay).await;
         *self.state.lock().expect("not poisoned") = "turning";
+        for ((name, after), (_, before)) in self.judged_alone().await.into_iter().zip(before) {
+            self.alone.lock().expect("not poisoned").insert((state, name), after - before);
+        }
+    }
+
+    async fn judged_alone(&self) -> Vec<(&'static str, f64)> {
+        let mut counts = Vec::new();
+        for (name, gate) in self.gates {
+            counts.push((*name, gate.metric("portcullis_limits_fallbacks_total").await.expect("counted")));
+        }
+        counts
     }
 }
 
@@ -117,10 +131,11 @@ impl Load<'_> {
 async fn t_h3_killed_hung_slow_or_back_no_decision_waits_for_redis() {
     let mut redis = Server::start().await;
     let slow = Slow::before(redis.address()).await;
+    // An answer after 100 ms is late for all but the last.
     let modes = [
-        ("local", ""),
-        ("refuse", "  on_loss: refuse\n"),
-        ("allow", "  on_loss: danger_allow\n"),
+        ("local", "  timeout: 50ms\n"),
+        ("refuse", "  timeout: 50ms\n  on_loss: refuse\n"),
+        ("allow", "  timeout: 50ms\n  on_loss: danger_allow\n"),
         ("patient", "  timeout: 400ms\n"),
     ];
     let gates: Vec<(&str, Gate)> = modes
@@ -135,8 +150,13 @@ async fn t_h3_killed_hung_slow_or_back_no_decision_waits_for_redis() {
     for (_, gate) in &gates {
         ask(gate, "/x", &alice).await.expect(200, "allowed");
     }
-    let load =
-        Load { gates: &gates, state: Mutex::new("turning"), seen: Mutex::default(), is_done: AtomicBool::new(false) };
+    let load = Load {
+        gates: &gates,
+        state: Mutex::new("turning"),
+        seen: Mutex::default(),
+        alone: Mutex::default(),
+        is_done: AtomicBool::new(false),
+    };
     let director = async {
         load.stays("there", false, STAY).await;
         redis.kill();
@@ -156,7 +176,7 @@ async fn t_h3_killed_hung_slow_or_back_no_decision_waits_for_redis() {
     let askers = gates.iter().flat_map(|gate| std::iter::repeat_n(gate, ASKERS)).map(|gate| load.ask(gate, &alice));
     tokio::join!(director, futures_util::future::join_all(askers));
 
-    let seen = load.seen.into_inner().expect("not poisoned");
+    let seen = std::mem::take(&mut *load.seen.lock().expect("not poisoned"));
     let mut times: BTreeMap<_, Vec<Duration>> = BTreeMap::new();
     for ((state, name, answer), durations) in &seen {
         times.entry((*state, *name)).or_default().extend(durations);
@@ -167,7 +187,16 @@ async fn t_h3_killed_hung_slow_or_back_no_decision_waits_for_redis() {
             // The one that was in alice's bucket, there or here, was taken while it turned.
             _ => "429 rate_limited",
         };
-        assert_eq!(answer, wanted, "{state}, {name}: {}", durations.len());
+        if answer != wanted {
+            // A machine that stands still for longer than the time-out takes Redis away for a moment; then the gate has counted it.
+            let is_there = !["killed", "hung", "slow"].contains(state) || (*state, *name) == ("slow", "patient");
+            let alone = load.alone.lock().expect("not poisoned")[&(*state, *name)];
+            assert!(
+                is_there && durations.len() as f64 <= alone,
+                "{state}, {name}: {} {answer}, {alone}",
+                durations.len()
+            );
+        }
     }
     for ((state, name), mut durations) in times {
         durations.sort_unstable();
